@@ -1,0 +1,80 @@
+//! What a step can do: the trait of actions, and of the resources among them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::scope::Scope;
+use super::target::Target;
+use super::undo::Undo;
+use crate::client::{Client, Connections};
+use crate::event::HttpPhases;
+use crate::outcome::Failure;
+
+/// Code that does one thing to the target and checks the result.
+///
+/// An action never spawns, never retries and knows no deadline but to pass it on: the runner
+/// races it against deadline, cancellation and panic, and drops it when one of them wins.
+pub trait Action: Send + Sync {
+    /// Does it once.
+    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>>;
+}
+
+/// An action that changes the target and can say, before it runs, how to undo it. That is
+/// possible only because the name of what it makes is ours to choose: it holds `${run.name}`.
+pub trait Resource: Action {
+    /// How to undo it; every reference to something outside is resolved.
+    ///
+    /// # Errors
+    /// If a value is refused, for instance an empty one for a path.
+    fn undo(&self, context: &Context<'_>) -> Result<Undo, Failure>;
+}
+
+/// What an action did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What later steps may read.
+    pub captures: Vec<Capture>,
+    /// A resource that was, as expected, refused: there is nothing to undo.
+    pub made_nothing: bool,
+}
+
+/// One value taken from an answer.
+#[derive(Debug, Clone)]
+pub struct Capture {
+    /// Read as `${step.key}`.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// Kept out of every output, and out of the journal.
+    pub secret: bool,
+}
+
+/// The run that an action belongs to.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// `${run.id}`.
+    pub id: Arc<str>,
+    /// `${run.name}`: at most 40 characters, begins with the instance.
+    pub name: Arc<str>,
+}
+
+/// What an action sees of the run.
+pub struct Context<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its target.
+    pub target: &'a Target,
+    /// What earlier steps captured.
+    pub scope: &'a Scope,
+    /// The step's deadline.
+    pub deadline: Instant,
+    /// The measured HTTP client.
+    pub client: &'a Client,
+    /// The connections that the run keeps, for steps with `reuse`.
+    pub connections: &'a mut Connections,
+    /// Where HTTP attempts note their phases, also those of an attempt that fails.
+    pub http: &'a mut Vec<HttpPhases>,
+}

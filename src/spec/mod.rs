@@ -1,0 +1,42 @@
+//! What is run: the tree of cases, the traits of what a step can do, and what a run knows.
+//!
+//! No text, no schedule, no network: `plan` makes these values, `runner` walks them.
+
+mod action;
+mod case;
+mod scope;
+mod selection;
+mod target;
+mod undo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use action::{Action, Capture, Context, Done, Resource, Run};
+pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
+pub use scope::{Scope, reference};
+pub use selection::{NamePattern, Selection};
+pub use target::{Auth, Target, TargetKind};
+pub use undo::{Record, RecordId, Undo, Undoer, Undone};
+
+use crate::event::SpecInfo;
+
+/// How long a teardown, or a step that always runs, may take when nothing says otherwise.
+pub const DEFAULT_TEARDOWN: Duration = Duration::from_secs(10);
+
+/// The deadline of a run when its spec gives none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One spec variant on one target, with all it needs to run.
+pub struct Scheduled {
+    /// Its name, interval, steps: what exporters know of it.
+    pub info: Arc<SpecInfo>,
+    /// What it is run on.
+    pub target: Arc<Target>,
+    /// The tree.
+    pub case: Case,
+    /// The named limits it takes, sorted by name.
+    pub uses: Vec<(String, u32)>,
+    /// The longest that all its teardowns together may take.
+    pub teardown: Duration,
+}

@@ -1,0 +1,240 @@
+//! A TOML document as a tree in which every key and value knows where it stands.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+
+/// A place in a text. Lines and columns count from 1; line 0 is the file as a whole.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    /// The file, as the user named it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl At {
+    /// A file as a whole.
+    #[must_use]
+    pub fn file(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            f.write_str(&self.file)
+        } else {
+            write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        }
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The value.
+    pub raw: Raw,
+    /// Where it begins.
+    pub at: At,
+}
+
+/// A TOML value. Dates and times are kept as their text.
+#[derive(Debug, Clone)]
+pub enum Raw {
+    /// A string, or the text of a date or time.
+    String(String),
+    /// A 64-bit integer.
+    Integer(i64),
+    /// A float.
+    Float(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// An array.
+    Array(Vec<Node>),
+    /// A table.
+    Table(Table),
+}
+
+/// A table in the order of the file.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Where it begins.
+    pub at: At,
+    /// Its entries in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// A key, where it stands, and its value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub at: At,
+    /// The value.
+    pub node: Node,
+}
+
+impl Table {
+    /// The entry of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Node {
+    /// What kind of value this is, as people say it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.raw {
+            Raw::String(_) => "a string",
+            Raw::Integer(_) => "an integer",
+            Raw::Float(_) => "a float",
+            Raw::Boolean(_) => "a boolean",
+            Raw::Array(_) => "an array",
+            Raw::Table(_) => "a table",
+        }
+    }
+
+    /// The plain value, positions dropped.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match &self.raw {
+            Raw::String(text) => Value::from(text.as_str()),
+            Raw::Integer(number) => Value::from(*number),
+            Raw::Float(number) => Value::from(*number),
+            Raw::Boolean(flag) => Value::from(*flag),
+            Raw::Array(items) => items.iter().map(Self::to_value).collect(),
+            Raw::Table(table) => Value::Object(
+                table
+                    .entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.node.to_value()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// Parses a document; on broken syntax, every error the parser could find.
+pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
+    let lines = Lines::new(file, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        let at = lines.at(0);
+        return Ok(table(document.into_inner(), at, &lines));
+    }
+    Err(errors
+        .iter()
+        .map(|error| {
+            let at = error
+                .span()
+                .map_or_else(|| At::file(file), |span| lines.at(span.start));
+            Problem::error(
+                &at,
+                "",
+                format!("not valid TOML: {}", error.message()),
+                "see https://toml.io for the syntax",
+            )
+        })
+        .collect())
+}
+
+fn table(entries: DeTable<'_>, at: At, lines: &Lines<'_>) -> Table {
+    let mut entries: Vec<(Range<usize>, Entry)> = entries
+        .into_iter()
+        .map(|(key, value)| {
+            let span = key.span();
+            let at = lines.at(span.start);
+            let entry = Entry {
+                key: key.into_inner().into_owned(),
+                node: node(value, &at, lines),
+                at,
+            };
+            (span, entry)
+        })
+        .collect();
+    entries.sort_by_key(|(span, _)| span.start);
+    Table {
+        at,
+        entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+    }
+}
+
+fn node(value: Spanned<DeValue<'_>>, key: &At, lines: &Lines<'_>) -> Node {
+    let at = lines.at(value.span().start);
+    let raw = match value.into_inner() {
+        DeValue::String(text) => Raw::String(text.into_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Raw::String(number.as_str().to_owned()), Raw::Integer),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or_else(|_| Raw::String(number.as_str().to_owned()), Raw::Float),
+        DeValue::Boolean(flag) => Raw::Boolean(flag),
+        DeValue::Datetime(instant) => Raw::String(instant.to_string()),
+        DeValue::Array(items) => Raw::Array(
+            items
+                .into_iter()
+                .map(|item| node(item, key, lines))
+                .collect(),
+        ),
+        DeValue::Table(entries) => Raw::Table(table(entries, at.clone(), lines)),
+    };
+    Node { raw, at }
+}
+
+/// Turns byte offsets into lines and columns.
+struct Lines<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(file: &str, text: &'a str) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self {
+            file: file.into(),
+            text,
+            starts: std::iter::once(0)
+                .chain(newlines.map(|(index, _)| index + 1))
+                .collect(),
+        }
+    }
+
+    fn at(&self, offset: usize) -> At {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts[line - 1];
+        let before = self
+            .text
+            .get(start..offset.min(self.text.len()))
+            .unwrap_or("");
+        At {
+            file: self.file.clone(),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The promises, tried from outside: one test binary, one module per promise or surface.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs
+)]

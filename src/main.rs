@@ -1,1 +1,7 @@
-fn main() {}
+//! The `testerd` command: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testerd::cli::main().into()
+}

@@ -256,6 +256,22 @@ impl fmt::Display for Failure {
     }
 }
 
+/// An error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries print their cause themselves: say it once.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// How a due slot of a scheduled spec ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SlotOutcome {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -71,6 +72,8 @@ pub struct Context<'a> {
     pub scope: &'a Scope,
     /// The step's deadline.
     pub deadline: Instant,
+    /// The `Authorization` of requests to the target, or why there is none.
+    pub authorization: &'a Result<Option<HeaderValue>, Failure>,
     /// The measured HTTP client.
     pub client: &'a Client,
     /// The connections that the run keeps, for steps with `reuse`.

@@ -39,4 +39,6 @@ pub struct Scheduled {
     pub uses: Vec<(String, u32)>,
     /// The longest that all its teardowns together may take.
     pub teardown: Duration,
+    /// How many HTTP requests one run makes at most.
+    pub requests: u32,
 }

@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
+
 use crate::client::Endpoint;
-use crate::secret::SecretSource;
+use crate::outcome::{Cause, Failure};
+use crate::secret::{Redactor, SecretSource};
 
 /// What a target speaks: actions that need another kind cannot run on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +34,36 @@ pub enum Auth {
         /// The password.
         password: SecretSource,
     },
+}
+
+impl Auth {
+    /// The value of the `Authorization` header; `redactor` learns every form of the secret.
+    ///
+    /// # Errors
+    /// If the secret cannot be read: our fault, not the target's.
+    pub fn header(&self, redactor: &mut Redactor) -> Result<HeaderValue, Failure> {
+        let read = |source: &SecretSource, redactor: &mut Redactor| {
+            let secret = source.read().map_err(|error| {
+                Failure::new(Cause::Secret, crate::outcome::chain(&error)).without_effect()
+            })?;
+            redactor.learn(secret.expose());
+            Ok::<_, Failure>(secret)
+        };
+        let text = match self {
+            Self::Bearer(token) => format!("Bearer {}", read(token, redactor)?.expose()),
+            Self::Basic { username, password } => {
+                let password = read(password, redactor)?;
+                let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
+                redactor.learn(&pair);
+                format!("Basic {pair}")
+            }
+        };
+        let mut value = HeaderValue::try_from(text).map_err(|_| {
+            Failure::new(Cause::Secret, "the secret cannot be put into a header").without_effect()
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
 
 /// One target of the configuration.

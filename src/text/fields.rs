@@ -10,12 +10,9 @@ use super::node::{At, Entry, Node, Raw, Table};
 use super::problem::{Problem, nearest};
 use super::template::{Template, ValueTemplate};
 
-/// Parameters whose values are known when the plan is made.
-pub type ParamMap = BTreeMap<String, Value>;
-
 /// The values that `${name}` stands for when the plan is made.
 #[derive(Debug, Clone, Default)]
-pub struct Params(ParamMap);
+pub struct Params(BTreeMap<String, Value>);
 
 impl Params {
     /// The value of `${name}`.
@@ -60,21 +57,21 @@ pub struct Notes {
 }
 
 /// A table being read.
-pub struct Fields<'a> {
+pub struct Fields<'a, 'n> {
     table: &'a Table,
     path: String,
     known: Vec<&'static str>,
     params: Option<&'a Params>,
-    notes: &'a mut Notes,
+    notes: &'n mut Notes,
 }
 
-impl<'a> Fields<'a> {
+impl<'a, 'n> Fields<'a, 'n> {
     /// Reads `table`, called `path` in problems. Without `params`, `${…}` means nothing.
     pub fn new(
         table: &'a Table,
         path: impl Into<String>,
         params: Option<&'a Params>,
-        notes: &'a mut Notes,
+        notes: &'n mut Notes,
     ) -> Self {
         Self {
             table,
@@ -96,13 +93,13 @@ impl<'a> Fields<'a> {
         self.notes
     }
 
-    /// The dotted name of a key in this table.
+    /// The dotted name of a key in this table; of the table itself for an empty key.
     #[must_use]
     pub fn key(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
+        match (self.path.as_str(), key) {
+            ("", key) => key.to_owned(),
+            (path, "") => path.to_owned(),
+            (path, key) => format!("{path}.{key}"),
         }
     }
 
@@ -310,9 +307,9 @@ impl<'a> Fields<'a> {
         let Raw::String(text) = &node.raw else {
             return self.expected(&node.at, key, "a string", &node.to_value());
         };
-        let none = Params::default();
+        let empty = Params::default();
         let mut reads = Vec::new();
-        match Template::parse(text, self.params.unwrap_or(&none), &mut reads) {
+        match Template::parse(text, self.params.unwrap_or(&empty), &mut reads) {
             Ok(template) => {
                 let reads = reads.into_iter().map(|read| (read.into(), node.at.clone()));
                 self.notes.reads.extend(reads);
@@ -353,13 +350,16 @@ impl<'a> Fields<'a> {
     }
 
     /// A table inside this one.
-    pub fn table(&mut self, key: &'static str) -> Option<Fields<'_>> {
+    pub fn table(&mut self, key: &'static str) -> Option<Fields<'a, '_>> {
         let entry = self.entry(key)?;
         self.table_of(entry)
     }
 
     /// The table in one entry of this one.
-    pub fn table_of(&mut self, entry: &'a Entry) -> Option<Fields<'_>> {
+    pub fn table_of<'b>(&mut self, entry: &'b Entry) -> Option<Fields<'b, '_>>
+    where
+        'a: 'b,
+    {
         let path = self.key(&entry.key);
         let Raw::Table(table) = &entry.node.raw else {
             let value = entry.node.to_value();

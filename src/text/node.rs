@@ -169,7 +169,7 @@ fn table(entries: DeTable<'_>, at: At, lines: &Lines<'_>) -> Table {
             let at = lines.at(span.start);
             let entry = Entry {
                 key: key.into_inner().into_owned(),
-                node: node(value, &at, lines),
+                node: node(value, lines),
                 at,
             };
             (span, entry)
@@ -182,7 +182,7 @@ fn table(entries: DeTable<'_>, at: At, lines: &Lines<'_>) -> Table {
     }
 }
 
-fn node(value: Spanned<DeValue<'_>>, key: &At, lines: &Lines<'_>) -> Node {
+fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
     let at = lines.at(value.span().start);
     let raw = match value.into_inner() {
         DeValue::String(text) => Raw::String(text.into_owned()),
@@ -194,12 +194,9 @@ fn node(value: Spanned<DeValue<'_>>, key: &At, lines: &Lines<'_>) -> Node {
             .map_or_else(|_| Raw::String(number.as_str().to_owned()), Raw::Float),
         DeValue::Boolean(flag) => Raw::Boolean(flag),
         DeValue::Datetime(instant) => Raw::String(instant.to_string()),
-        DeValue::Array(items) => Raw::Array(
-            items
-                .into_iter()
-                .map(|item| node(item, key, lines))
-                .collect(),
-        ),
+        DeValue::Array(items) => {
+            Raw::Array(items.into_iter().map(|item| node(item, lines)).collect())
+        }
         DeValue::Table(entries) => Raw::Table(table(entries, at.clone(), lines)),
     };
     Node { raw, at }

@@ -17,7 +17,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Where a template finds what `${name.key}` stands for while a run goes on.
-pub trait Lookup {
+pub trait Lookup: Sync {
     /// The value of `${name.key}`, if something wrote it.
     fn get(&self, name: &str, key: &str) -> Option<&Value>;
 }
@@ -163,6 +163,20 @@ impl Template {
         self.segments.iter().any(|segment| {
             matches!(segment, Segment::Reference { name: n, key: k } if n == name && k == key)
         })
+    }
+
+    /// The texts between the references.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text.as_str()),
+            Segment::Constant(_) | Segment::Reference { .. } => None,
+        })
+    }
+
+    /// Whether the text begins with `prefix` whatever the references stand for.
+    #[must_use]
+    pub fn begins_with(&self, prefix: &str) -> bool {
+        matches!(self.segments.first(), Some(Segment::Literal(text)) if text.starts_with(prefix))
     }
 
     fn lone_reference(&self) -> Option<&str> {

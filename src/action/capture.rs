@@ -1,0 +1,179 @@
+//! What is kept of an answer: `capture = { id = "json:/id" }`.
+
+use http::HeaderName;
+use serde_json::Value;
+
+use super::expect::{POINTER_HELP, Reply, excerpt, is_pointer};
+use crate::outcome::{Failure, Reason};
+use crate::spec::Capture;
+use crate::text::{Fields, Raw};
+
+const SOURCES: &str = "take it from \"json:/pointer\", \"header:name\", \"status\" or \"body\"";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Json(String),
+    Header(HeaderName),
+    Status,
+    Body,
+}
+
+/// The captures of one request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Captures(Vec<(String, Source, bool)>);
+
+impl Captures {
+    /// Reads a `capture` table.
+    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+        let mut captures = Vec::new();
+        for entry in fields.entries() {
+            let word =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            if entry.key.is_empty() || !entry.key.bytes().all(word) {
+                let help = "use lower-case letters, digits and `_`";
+                fields.problem(&entry.key, "is not a name for a capture", help);
+            }
+            let (text, secret) = match &entry.node.raw {
+                Raw::String(text) => (Some(text.clone()), false),
+                Raw::Table(_) => {
+                    let Some(mut inner) = fields.table_of(entry) else {
+                        continue;
+                    };
+                    let text = inner.required_string("from", SOURCES);
+                    let secret = inner.flag("secret");
+                    inner.finish();
+                    (text, secret)
+                }
+                _ => {
+                    fields.problem(&entry.key, format!("is {}", entry.node.kind()), SOURCES);
+                    continue;
+                }
+            };
+            let Some(text) = text else { continue };
+            match source(&text) {
+                Ok(source) => captures.push((entry.key.clone(), source, secret)),
+                Err(help) => {
+                    fields.problem(
+                        &entry.key,
+                        format!("`{text}` names no part of an answer"),
+                        help,
+                    );
+                }
+            }
+        }
+        Self(captures)
+    }
+
+    /// What is written, and whether it is secret.
+    pub(super) fn writes(&self) -> Vec<(String, bool)> {
+        self.0
+            .iter()
+            .map(|(key, _, secret)| (key.clone(), *secret))
+            .collect()
+    }
+
+    /// Takes them from an answer.
+    pub(super) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
+        let captures = self.0.iter().map(|(key, source, secret)| {
+            let value = match source {
+                Source::Json(pointer) => {
+                    reply.json().and_then(|json| json.pointer(pointer)).cloned()
+                }
+                Source::Header(name) => reply.header(name).map(Value::from),
+                Source::Status => Some(Value::from(reply.answer.status)),
+                Source::Body => Some(Value::from(reply.text())),
+            };
+            let value = value.ok_or_else(|| {
+                let what = format!("there is no {} for the capture `{key}`", source.describe());
+                Failure::new(Reason::Capture, what)
+            })?;
+            Ok(Capture {
+                key: key.clone(),
+                value,
+                secret: *secret,
+            })
+        });
+        captures.collect()
+    }
+
+    /// Takes them, relative to one item of an answer; each must be usable as an id.
+    pub(super) fn take_ids(&self, item: &Value) -> Result<Vec<Capture>, Failure> {
+        let captures = self.0.iter().map(|(key, source, secret)| {
+            let value = match source {
+                Source::Json(pointer) => item.pointer(pointer),
+                Source::Header(_) | Source::Status | Source::Body => None,
+            };
+            let value = value.cloned().unwrap_or(Value::Null);
+            Ok(Capture {
+                key: key.clone(),
+                value,
+                secret: *secret,
+            })
+        });
+        captures.collect::<Result<Vec<_>, _>>().and_then(check_ids)
+    }
+
+    /// The data from which [`Self::from_data`] makes them again.
+    pub(super) fn to_data(&self) -> Vec<(String, String)> {
+        let data = |(key, source, _): &(String, Source, bool)| (key.clone(), source.describe());
+        self.0.iter().map(data).collect()
+    }
+
+    /// The captures that [`Self::to_data`] described.
+    pub(super) fn from_data(data: &[(String, String)]) -> Result<Self, &'static str> {
+        let captures = data
+            .iter()
+            .map(|(key, text)| Ok((key.clone(), source(text)?, false)));
+        captures.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether every source is a JSON pointer.
+    pub(super) fn only_json(&self) -> bool {
+        self.0
+            .iter()
+            .all(|(_, source, _)| matches!(source, Source::Json(_)))
+    }
+}
+
+/// Ids name what will be deleted: empty ones, null and tables name nothing.
+pub(super) fn check_ids(captures: Vec<Capture>) -> Result<Vec<Capture>, Failure> {
+    for Capture { key, value, .. } in &captures {
+        let usable = match value {
+            Value::String(text) => !text.is_empty(),
+            Value::Number(_) | Value::Bool(_) => true,
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        };
+        if !usable {
+            let what = format!(
+                "the capture `{key}` is {}, not an id",
+                excerpt(&value.to_string())
+            );
+            return Err(Failure::new(Reason::Capture, what));
+        }
+    }
+    Ok(captures)
+}
+
+impl Source {
+    fn describe(&self) -> String {
+        match self {
+            Self::Json(pointer) => format!("json:{pointer}"),
+            Self::Header(name) => format!("header:{name}"),
+            Self::Status => "status".into(),
+            Self::Body => "body".into(),
+        }
+    }
+}
+
+fn source(text: &str) -> Result<Source, &'static str> {
+    match text.split_once(':') {
+        Some(("json", pointer)) if is_pointer(pointer) => Ok(Source::Json(pointer.to_owned())),
+        Some(("json", _)) => Err(POINTER_HELP),
+        Some(("header", name)) => HeaderName::try_from(name)
+            .map(Source::Header)
+            .map_err(|_| SOURCES),
+        None if text == "status" => Ok(Source::Status),
+        None if text == "body" => Ok(Source::Body),
+        _ => Err(SOURCES),
+    }
+}

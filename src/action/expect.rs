@@ -1,0 +1,354 @@
+//! What an HTTP answer should be, and how it is not.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use http::HeaderName;
+use regex::Regex;
+use serde_json::Value;
+
+use super::refused;
+use crate::client::Answer;
+use crate::outcome::{Failure, Reason};
+use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
+
+/// How much of an unexpected text a message shows.
+const EXCERPT: usize = 200;
+
+/// An answer with what is derived from it.
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    pub(super) duration: Duration,
+    json: OnceCell<Option<Value>>,
+}
+
+impl Reply {
+    pub(super) fn new(answer: Answer, duration: Duration) -> Self {
+        Self {
+            answer,
+            duration,
+            json: OnceCell::new(),
+        }
+    }
+
+    /// The body as JSON, if it is.
+    pub(super) fn json(&self) -> Option<&Value> {
+        self.json
+            .get_or_init(|| serde_json::from_slice(&self.answer.body).ok())
+            .as_ref()
+    }
+
+    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.answer.body)
+    }
+
+    /// A header as text; several of the same name are joined as RFC 9110, 5.3 says.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<String> {
+        let values: Vec<_> = self
+            .answer
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    fn excerpt(&self) -> String {
+        match excerpt(&self.text()) {
+            text if text.is_empty() => "the body is empty".into(),
+            text => format!("the body begins: {text}"),
+        }
+    }
+}
+
+/// The beginning of a text, on one line.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(EXCERPT).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Exactly(u16),
+    Class(u16),
+}
+
+impl Status {
+    fn matches(self, status: u16) -> bool {
+        match self {
+            Self::Exactly(code) => status == code,
+            Self::Class(hundreds) => status / 100 == hundreds,
+        }
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Self::Exactly(code) => code.to_string(),
+            Self::Class(hundreds) => format!("{hundreds}xx"),
+        }
+    }
+}
+
+/// What must hold of an answer.
+pub(super) struct Expectation {
+    status: Vec<Status>,
+    header: Vec<(HeaderName, Template)>,
+    json: Vec<(String, ValueTemplate)>,
+    text: Option<Template>,
+    matches: Option<Regex>,
+    max_duration: Option<Duration>,
+}
+
+impl Expectation {
+    /// Any 2xx: what holds when nothing is said.
+    pub(super) fn success() -> Self {
+        Self {
+            status: vec![Status::Class(2)],
+            header: Vec::new(),
+            json: Vec::new(),
+            text: None,
+            matches: None,
+            max_duration: None,
+        }
+    }
+
+    /// Reads the keys of an `expect` table; without `status`, any 2xx.
+    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+        let mut expectation = Self::success();
+        if fields.has("status") {
+            expectation.status = statuses(&mut fields, "status");
+        }
+        if let Some(mut headers) = fields.table("header") {
+            expectation.header = header_templates(&mut headers);
+        }
+        if let Some(mut pointers) = fields.table("json") {
+            expectation.json = json_pointers(&mut pointers);
+        }
+        expectation.text = fields.template("text");
+        if let Some(pattern) = fields.string("matches") {
+            match Regex::new(&pattern) {
+                Ok(regex) => expectation.matches = Some(regex),
+                Err(error) => {
+                    let what = format!(
+                        "is not a regular expression: {}",
+                        excerpt(&error.to_string())
+                    );
+                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
+                }
+            }
+        }
+        expectation.max_duration = fields.duration("max_duration", Duration::from_millis(1));
+        fields.finish();
+        expectation
+    }
+
+    /// Says how the answer is not as expected.
+    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
+        let status = reply.answer.status;
+        if !self.status.iter().any(|expected| expected.matches(status)) {
+            let expected: Vec<_> = self.status.iter().map(|s| s.describe()).collect();
+            return Err(Failure::new(
+                Reason::of_status(status),
+                format!(
+                    "status is {status}, expected {}; {}",
+                    expected.join(" or "),
+                    reply.excerpt()
+                ),
+            ));
+        }
+        for (name, expected) in &self.header {
+            check_header(
+                reply,
+                name,
+                &expected.text(lookup, plain).map_err(|e| refused(&e))?,
+            )?;
+        }
+        for (pointer, expected) in &self.json {
+            check_json(
+                reply,
+                pointer,
+                &expected.value(lookup).map_err(|e| refused(&e))?,
+            )?;
+        }
+        if let Some(text) = &self.text {
+            let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
+            if !reply.text().contains(&text) {
+                let what = format!(
+                    "the body does not contain `{}`; {}",
+                    excerpt(&text),
+                    reply.excerpt()
+                );
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
+        if let Some(regex) = &self.matches
+            && !regex.is_match(&reply.text())
+        {
+            let what = format!("the body does not match `{regex}`; {}", reply.excerpt());
+            return Err(Failure::new(Reason::Assertion, what));
+        }
+        if let Some(limit) = self.max_duration
+            && reply.duration > limit
+        {
+            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
+            return Err(Failure::new(Reason::Assertion, what));
+        }
+        Ok(())
+    }
+}
+
+fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), Failure> {
+    let Some(value) = reply.header(name) else {
+        let what = format!("there is no header {name}, expected `{expected}`");
+        return Err(Failure::new(Reason::Assertion, what));
+    };
+    // Parameters such as charset matter only to those who ask for them.
+    let media_type = value.split(';').next().unwrap_or("").trim();
+    let is_type = name == http::header::CONTENT_TYPE && media_type.eq_ignore_ascii_case(expected);
+    if value == expected || is_type {
+        return Ok(());
+    }
+    let what = format!(
+        "header {name} is `{}`, expected `{expected}`",
+        excerpt(&value)
+    );
+    Err(Failure::new(Reason::Assertion, what))
+}
+
+fn check_json(reply: &Reply, pointer: &str, expected: &Value) -> Result<(), Failure> {
+    let Some(json) = reply.json() else {
+        let what = format!("the body is not JSON; {}", reply.excerpt());
+        return Err(Failure::new(Reason::Assertion, what));
+    };
+    match json.pointer(pointer) {
+        Some(value) if equal(value, expected) => Ok(()),
+        Some(value) => {
+            let (value, expected) = (excerpt(&value.to_string()), excerpt(&expected.to_string()));
+            let what = format!("json {pointer} is {value}, expected {expected}");
+            Err(Failure::new(Reason::Assertion, what))
+        }
+        None => {
+            let what = format!("there is no json {pointer}; {}", reply.excerpt());
+            Err(Failure::new(Reason::Assertion, what))
+        }
+    }
+}
+
+/// Whether two JSON values are the same; 1 and 1.0 are.
+pub(super) fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
+        }
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len()
+                && x.iter()
+                    .all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
+        }
+        _ => a == b,
+    }
+}
+
+const STATUS_HELP: &str =
+    "write a status such as 200, a class such as \"2xx\", or an array of them";
+
+/// Reads a status, a class, or an array of them.
+fn statuses(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<Status> {
+    let Some((value, _)) = fields.constant(key) else {
+        return Vec::new();
+    };
+    let values = match value {
+        Value::Array(values) => values,
+        value => vec![value],
+    };
+    let statuses: Option<Vec<_>> = values.iter().map(status).collect();
+    statuses
+        .filter(|statuses| !statuses.is_empty())
+        .unwrap_or_else(|| {
+            fields.problem(key, "is not an HTTP status", STATUS_HELP);
+            Vec::new()
+        })
+}
+
+fn status(value: &Value) -> Option<Status> {
+    if let Some(text) = value.as_str() {
+        let class = text.strip_suffix("xx")?.parse().ok()?;
+        return (1..=5).contains(&class).then_some(Status::Class(class));
+    }
+    let code = u16::try_from(value.as_u64()?).ok()?;
+    (100..=599).contains(&code).then_some(Status::Exactly(code))
+}
+
+/// Reads an array of exact statuses, such as `gone`.
+pub(super) fn exact_statuses(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<u16>> {
+    fields.entry(key)?;
+    let codes = statuses(fields, key)
+        .into_iter()
+        .map(|status| match status {
+            Status::Exactly(code) => Some(code),
+            Status::Class(_) => None,
+        });
+    let codes: Option<Vec<_>> = codes.collect();
+    if codes.is_none() {
+        fields.problem(
+            key,
+            "holds a class of statuses",
+            "name each status, such as [404]",
+        );
+    }
+    codes
+}
+
+/// Reads a table of headers.
+pub(super) fn header_templates(fields: &mut Fields<'_, '_>) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for entry in fields.entries() {
+        let template = fields.template_of(&entry.key, &entry.node);
+        match HeaderName::try_from(entry.key.as_str()) {
+            Ok(name) => headers.extend(template.map(|template| (name, template))),
+            Err(_) => fields.problem(
+                &entry.key,
+                "is not a header name",
+                "use letters, digits and `-`",
+            ),
+        }
+    }
+    headers
+}
+
+/// Reads a table from JSON pointers to values.
+pub(super) fn json_pointers(fields: &mut Fields<'_, '_>) -> Vec<(String, ValueTemplate)> {
+    let mut pointers = Vec::new();
+    for entry in fields.entries() {
+        if let Raw::Table(_) = entry.node.raw
+            && !entry.key.starts_with('/')
+        {
+            // `json./a = 1` instead of `json = { "/a" = 1 }` is a common slip.
+            fields.problem(
+                &entry.key,
+                "is not a JSON pointer",
+                "write it in quotes, \"/name\" = …",
+            );
+            continue;
+        }
+        if !is_pointer(&entry.key) {
+            fields.problem(&entry.key, "is not a JSON pointer", POINTER_HELP);
+        }
+        if let Some(value) = fields.value_of(&entry.key, &entry.node) {
+            pointers.push((entry.key.clone(), value));
+        }
+    }
+    pointers
+}
+
+pub(super) const POINTER_HELP: &str =
+    "a JSON pointer (RFC 6901) is empty or begins with `/`, such as \"/items/0/name\"";
+
+pub(super) fn is_pointer(text: &str) -> bool {
+    text.is_empty() || text.starts_with('/')
+}

@@ -1,0 +1,420 @@
+//! `http.resource`: something that is created by one request, found by its name, and deleted.
+//!
+//! The undo record holds `find` and `delete` with every outer reference put in, so carrying it out
+//! needs neither the spec nor the run.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::capture::{Captures, check_ids};
+use super::expect::{
+    Expectation, POINTER_HELP, Reply, equal, exact_statuses, is_pointer, json_pointers,
+};
+use super::request::{RequestData, RequestTemplate, broken_record};
+use super::{Built, Shape, refused};
+use crate::outcome::{Effect, Failure, Reason};
+use crate::spec::{Action, Capture, Context, Done, Record, Resource, Undo, Undone, Work};
+use crate::text::{Fields, Lookup, ValueTemplate};
+
+/// The kind under which undo records name this code.
+pub const KIND: &str = "http.resource";
+
+/// Statuses that say the thing is gone, when `gone` names none.
+const GONE: [u16; 2] = [404, 410];
+
+struct HttpResource {
+    own: String,
+    create: RequestTemplate,
+    expect: Expectation,
+    /// The refusal that is hoped for; a 2xx instead fails the step.
+    expect_refused: Option<Expectation>,
+    captures: Captures,
+    find: Option<Find>,
+    delete: RequestTemplate,
+    gone: Vec<u16>,
+}
+
+struct Find {
+    request: RequestTemplate,
+    items: Option<String>,
+    matches: Vec<(String, ValueTemplate)>,
+    captures: Captures,
+}
+
+/// What an undo record holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    find: Option<FindData>,
+    delete: RequestData,
+    gone: Vec<u16>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FindData {
+    request: RequestData,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    items: Option<String>,
+    matches: Vec<(String, Value)>,
+    captures: Vec<(String, String)>,
+}
+
+/// Reads `create`, `find`, `delete`, `list` and `expect_refused`.
+pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
+    let expect_refused = fields.table("expect_refused").map(|mut table| {
+        if !table.has("status") {
+            table.missing("status", "say how the target refuses, such as status = 400");
+        }
+        Expectation::read(table)
+    });
+    let create = read_create(fields, shape);
+    let before = fields.notes().reads.len();
+    let find = read_find(fields, shape);
+    let delete = read_delete(fields);
+    check_list(fields);
+    let recorded = fields.notes().reads[before..].to_vec();
+    let recorded = recorded
+        .into_iter()
+        .filter(|(read, _)| read.name != shape.own)
+        .collect();
+    let ((create, expect, captures), find, (delete, gone)) = (create?, find?, delete?);
+
+    let ids = captures.writes();
+    let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
+    match &find {
+        None if needs_ids => fields.missing(
+            "find",
+            "after a lost answer the thing is found by its name: find = { path = …, items = …, match = { \"/name\" = \"${run.name}\" }, capture = { … } }",
+        ),
+        Some(find) => {
+            let found = find.captures.writes();
+            for (key, _) in ids.iter().filter(|(key, _)| delete.reads(shape.own, key)) {
+                if !found.iter().any(|(name, _)| name == key) {
+                    let what = format!("does not capture `{key}`, which `delete` reads");
+                    fields.problem("find", what, format!("capture = {{ {key} = \"json:/…\" }}"));
+                }
+            }
+        }
+        None => {}
+    }
+    Some(Built {
+        writes: ids,
+        recorded,
+        work: Work::Acquire {
+            resource: Box::new(HttpResource {
+                own: shape.own.to_owned(),
+                create,
+                expect,
+                expect_refused,
+                captures,
+                find,
+                delete,
+                gone,
+            }),
+            teardown_timeout: crate::spec::DEFAULT_TEARDOWN,
+        },
+    })
+}
+
+fn read_create(
+    fields: &mut Fields<'_, '_>,
+    shape: Shape<'_>,
+) -> Option<(RequestTemplate, Expectation, Captures)> {
+    if !fields.has("create") {
+        fields.missing(
+            "create",
+            "say how it is made: create = { method = \"POST\", path = … }",
+        );
+    }
+    let before = fields.notes().reads.len();
+    let mut table = fields.table("create")?;
+    let request = RequestTemplate::read(&mut table, Method::POST);
+    let expect = table
+        .table("expect")
+        .map_or_else(Expectation::success, Expectation::read);
+    let captures = table
+        .table("capture")
+        .map(Captures::read)
+        .unwrap_or_default();
+    table.finish();
+    let own = |(read, _): &(crate::text::Read, _)| read.name == shape.own;
+    if fields.notes().reads[before..].iter().any(own) {
+        fields.problem(
+            "create",
+            "reads its own captures",
+            "they exist only after it was made",
+        );
+    }
+    Some((request?, expect, captures))
+}
+
+fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Option<Find>> {
+    if !fields.has("find") {
+        return Some(None);
+    }
+    let mut table = fields.table("find")?;
+    let request = RequestTemplate::read(&mut table, Method::GET);
+    let items = pointer(&mut table, "items");
+    if !table.has("match") {
+        table.missing(
+            "match",
+            "say which item is ours: match = { \"/name\" = \"${run.name}\" }",
+        );
+    }
+    let matches = table
+        .table("match")
+        .map(|mut pointers| json_pointers(&mut pointers))
+        .unwrap_or_default();
+    let ours = |value: &ValueTemplate| value.reads("run", "name") || value.reads("run", "id");
+    if table.has("match") && !matches.iter().any(|(_, value)| ours(value)) {
+        table.problem(
+            "match",
+            "does not tell ours from others'",
+            "compare the name with one that holds ${run.name}",
+        );
+    }
+    let captures = table
+        .table("capture")
+        .map(Captures::read)
+        .unwrap_or_default();
+    if !captures.only_json() {
+        table.problem(
+            "capture",
+            "is relative to the item found",
+            "use \"json:/…\" only",
+        );
+    }
+    table.finish();
+    let own = |(read, _): &(crate::text::Read, _)| read.name == shape.own;
+    let reads_own = fields.notes().reads.iter().any(own);
+    if reads_own {
+        fields.problem(
+            "find",
+            "reads its own captures",
+            "find it by its name, ${run.name}",
+        );
+    }
+    Some(Some(Find {
+        request: request?,
+        items,
+        matches,
+        captures,
+    }))
+}
+
+fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>)> {
+    if !fields.has("delete") {
+        fields.missing(
+            "delete",
+            "say how it is undone: delete = { method = \"DELETE\", path = … }",
+        );
+    }
+    let mut table = fields.table("delete")?;
+    let request = RequestTemplate::read(&mut table, Method::DELETE);
+    let gone = exact_statuses(&mut table, "gone").unwrap_or_else(|| GONE.to_vec());
+    table.finish();
+    Some((request?, gone))
+}
+
+/// `list` finds leftovers by name prefix; here it only has to be well-formed.
+fn check_list(fields: &mut Fields<'_, '_>) {
+    let Some(mut table) = fields.table("list") else {
+        return;
+    };
+    RequestTemplate::read(&mut table, Method::GET);
+    pointer(&mut table, "items");
+    if pointer(&mut table, "name").is_none() {
+        table.missing("name", "say where an item has its name: name = \"/name\"");
+    }
+    table.table("capture").map(Captures::read);
+    table.finish();
+}
+
+fn pointer(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<String> {
+    let text = fields.string(key)?;
+    if !is_pointer(&text) {
+        fields.problem(key, "is not a JSON pointer", POINTER_HELP);
+    }
+    Some(text)
+}
+
+impl HttpResource {
+    /// Judges the answer to a create.
+    fn judge(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<Done, Failure> {
+        let status = reply.answer.status;
+        let created = || check_ids(self.captures.take(reply)?);
+        match &self.expect_refused {
+            None => {
+                self.expect.check(reply, lookup)?;
+                Ok(Done {
+                    captures: created()?,
+                    made_nothing: false,
+                })
+            }
+            Some(_) if (200..300).contains(&status) => {
+                let what = format!("the target accepted (status {status}) what it should refuse");
+                Err(Failure::new(Reason::Assertion, what))
+            }
+            Some(refusal) => {
+                refusal.check(reply, lookup)?;
+                Ok(Done {
+                    captures: Vec::new(),
+                    made_nothing: refusal_is_certain(status),
+                })
+            }
+        }
+    }
+}
+
+/// Whether a status says for certain that nothing was made. 408, 409, 425 and 499 do not: the
+/// first request of a lost pair may have been carried out.
+fn refusal_is_certain(status: u16) -> bool {
+    (400..500).contains(&status) && ![408, 409, 425, 499].contains(&status)
+}
+
+impl Action for HttpResource {
+    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
+        async move {
+            let scope = context.scope;
+            let reply = self.create.send(context, scope).await?;
+            self.judge(&reply, scope).map_err(|failure| {
+                if refusal_is_certain(reply.answer.status) {
+                    failure.without_effect()
+                } else {
+                    Failure {
+                        effect: Effect::Unknown,
+                        ..failure
+                    }
+                }
+            })
+        }
+        .boxed()
+    }
+}
+
+impl Resource for HttpResource {
+    fn undo(&self, context: &Context<'_>) -> Result<Undo, Failure> {
+        let (scope, own) = (context.scope, self.own.as_str());
+        let find = self.find.as_ref().map(|find| {
+            let matches = find
+                .matches
+                .iter()
+                .map(|(pointer, value)| Ok((pointer.clone(), value.value(scope)?)));
+            Ok(FindData {
+                request: find.request.data(scope, own)?,
+                items: find.items.clone(),
+                matches: matches.collect::<Result<_, crate::text::Refused>>()?,
+                captures: find.captures.to_data(),
+            })
+        });
+        let arguments = Arguments {
+            find: find.transpose().map_err(|error| refused(&error))?,
+            delete: self
+                .delete
+                .data(scope, own)
+                .map_err(|error| refused(&error))?,
+            gone: self.gone.clone(),
+        };
+        Ok(Undo {
+            kind: KIND.to_owned(),
+            arguments: serde_json::to_value(arguments).map_err(broken_record)?,
+        })
+    }
+}
+
+/// Carries out a record: deletes by the ids that the create told, or else finds by name first.
+pub fn undo<'a>(
+    record: &'a Record,
+    context: &'a mut Context<'_>,
+) -> BoxFuture<'a, Result<Undone, Failure>> {
+    async move {
+        let arguments: Arguments =
+            serde_json::from_value(record.undo.arguments.clone()).map_err(broken_record)?;
+        let mut own = Own {
+            step: &record.step,
+            captures: record.captures.clone().into_iter().collect(),
+        };
+        if !record.created
+            && let Some(find) = &arguments.find
+        {
+            match find_one(find, context).await? {
+                None => return Ok(Undone::NotFound),
+                Some(captures) => {
+                    own.captures = captures.into_iter().map(|c| (c.key, c.value)).collect();
+                }
+            }
+        }
+        let delete = RequestTemplate::from_data(&arguments.delete).map_err(broken_record)?;
+        let reply = delete.send(context, &own).await?;
+        if arguments.gone.contains(&reply.answer.status) {
+            return Ok(Undone::NotFound);
+        }
+        Expectation::success().check(&reply, &own)?;
+        Ok(Undone::Undone)
+    }
+    .boxed()
+}
+
+/// The one item that is ours. Several, or an unclear answer, are failures: the record stays owed.
+async fn find_one(
+    find: &FindData,
+    context: &mut Context<'_>,
+) -> Result<Option<Vec<Capture>>, Failure> {
+    let captures = Captures::from_data(&find.captures).map_err(broken_record)?;
+    let request = RequestTemplate::from_data(&find.request).map_err(broken_record)?;
+    let reply = request.send(context, &Own::NOBODY).await?;
+    if find.items.is_none() && GONE.contains(&reply.answer.status) {
+        return Ok(None);
+    }
+    Expectation::success().check(&reply, &Own::NOBODY)?;
+    let unclear = |what: &str| Failure::new(Reason::Protocol, format!("find: {what}"));
+    let json = reply
+        .json()
+        .ok_or_else(|| unclear("the body is not JSON"))?;
+    let items = match &find.items {
+        None => std::slice::from_ref(json),
+        Some(pointer) => json
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .ok_or_else(|| unclear(&format!("there is no array at json {pointer}")))?,
+    };
+    let ours = |item: &&Value| {
+        find.matches.iter().all(|(pointer, expected)| {
+            item.pointer(pointer)
+                .is_some_and(|value| equal(value, expected))
+        })
+    };
+    let mut ours = items.iter().filter(ours);
+    match (ours.next(), ours.next()) {
+        (None, _) => Ok(None),
+        (Some(item), None) => captures.take_ids(item).map(Some),
+        (Some(_), Some(_)) => Err(unclear("several items have the name, none is deleted")),
+    }
+}
+
+/// The resource's own captures, under its own name.
+struct Own<'a> {
+    step: &'a str,
+    captures: Vec<(String, Value)>,
+}
+
+impl Own<'_> {
+    const NOBODY: Self = Self {
+        step: "",
+        captures: Vec::new(),
+    };
+}
+
+impl Lookup for Own<'_> {
+    fn get(&self, name: &str, key: &str) -> Option<&Value> {
+        let mut captures = self.captures.iter().filter(|_| name == self.step);
+        captures
+            .find(|(capture, _)| capture == key)
+            .map(|(_, value)| value)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a step can do on any target: the general actions and resources.
+//!
+//! To add one: a file here with its `build` function, and one line in `catalog`. An action parses
+//! its own keys, performs once, and leaves deadlines, retries and recording to the runner.
+
+mod capture;
+mod expect;
+mod http;
+mod http_resource;
+mod request;
+mod sleep;
+
+use std::fmt;
+
+pub use self::http::build as build_http;
+pub use self::http_resource::{
+    KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
+};
+pub use self::sleep::build as build_sleep;
+
+use crate::outcome::{Cause, Failure};
+use crate::spec::Work;
+use crate::text::Refused;
+
+/// What a builder must know of the step whose keys it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape<'a> {
+    /// The step's name, `-` written as `_`.
+    pub own: &'a str,
+    /// Whether it polls: what does not hold is then "not yet".
+    pub polls: bool,
+}
+
+/// A built action, and what the plan must know of it.
+pub struct Built {
+    /// The action or resource.
+    pub work: Work,
+    /// The captures it writes, and whether they are secret.
+    pub writes: Vec<(String, bool)>,
+    /// Captures of others that its undo record would hold.
+    pub recorded: Vec<(crate::text::Read, crate::text::At)>,
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Built")
+            .field("writes", &self.writes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A value that was refused before anything was sent.
+fn refused(error: &Refused) -> Failure {
+    Failure::new(Cause::Input, error.to_string()).without_effect()
+}

@@ -1,0 +1,292 @@
+//! The command line: which command, on which file. How anything is done is said by the file.
+//!
+//! Flags are the dotted long ones of Prometheus exporters. Every command ends in an [`Exit`].
+
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Overrides, Sources};
+use crate::exporter::log;
+use crate::plan::{self, Plan};
+use crate::service;
+use crate::spec::{NamePattern, Selection};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or all passed.
+    Done,
+    /// A probe failed.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// The configuration or a spec is wrong.
+    Config,
+    /// Our own error, or nothing could be concluded.
+    Ours,
+    /// A second signal.
+    SecondSignal,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Config => 3,
+            Exit::Ours => 4,
+            Exit::SecondSignal => 130,
+        })
+    }
+}
+
+/// Runs real user scenarios against a live cluster, again and again, and exports what it saw.
+#[derive(Debug, Parser)]
+#[command(name = "testerd", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long = "log.level", global = true, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    /// How it is logged: logfmt or json.
+    #[arg(long = "log.format", global = true, default_value = "logfmt", value_name = "FORMAT")]
+    log_format: log::Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the probes for ever and serve /metrics.
+    Serve {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only check the configuration and exit, as `testerd check` does.
+        #[arg(long = "config.check")]
+        check: bool,
+        /// Address to listen on, such as :10061 or [::1]:10061; may be repeated.
+        #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+        listen: Vec<String>,
+    },
+    /// Check configuration and specs, and say what they will cost.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// List specs, and which probe runs them.
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        filter: Filter,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the selected specs once, bounded, and report.
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Probe a shop that runs inside this process: nothing else is needed.
+    Demo {
+        /// Address to listen on.
+        #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+        listen: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(
+        long = "config.file",
+        value_name = "PATH",
+        default_value = "/etc/testerd/testerd.toml"
+    )]
+    path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Filter {
+    /// Only specs with one of these tags; may be repeated.
+    #[arg(long = "tag")]
+    tags: Vec<String>,
+    /// Only specs whose name matches; *, ? and […] work as in a shell; may be repeated.
+    #[arg(long = "name")]
+    names: Vec<NamePattern>,
+    /// Only this target; may be repeated.
+    #[arg(long = "target")]
+    targets: Vec<String>,
+}
+
+impl Filter {
+    fn selection(&self) -> Selection {
+        Selection {
+            tags: self.tags.clone(),
+            names: self.names.clone(),
+            ..Selection::default()
+        }
+    }
+
+    /// Keeps what is meant.
+    fn apply(&self, plan: &mut Plan) {
+        let selection = self.selection();
+        plan.scheduled.retain(|spec| {
+            let identity = &spec.info.identity;
+            selection.selects(&identity.spec, &spec.info.tags)
+                && (self.targets.is_empty() || self.targets.contains(&identity.target))
+        });
+        let scheduled = &plan.scheduled;
+        plan.known.retain(|spec| {
+            let listed = scheduled.iter().any(|other| other.info.identity.spec == spec.name);
+            listed || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
+        });
+    }
+}
+
+/// Reads the arguments and does what they say.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let logging = Logging {
+        level: cli.log_level,
+        format: cli.log_format,
+    };
+    match cli.command {
+        Command::Serve {
+            file,
+            check: false,
+            listen,
+        } => serve(&file.path, listen, &logging),
+        Command::Serve { file, .. } | Command::Check { file } => check(&file.path),
+        Command::List { file, filter, json } => match compile(&file.path, &Overrides::default()) {
+            Ok(mut plan) => {
+                filter.apply(&mut plan);
+                print(&if json { report::list_json(&plan) } else { report::list(&plan) })
+            }
+            Err(exit) => exit,
+        },
+        Command::Run { file, filter } => run(&file.path, &filter, &logging),
+        Command::Demo { listen } => demo(listen, &logging),
+    }
+}
+
+struct Logging {
+    level: String,
+    format: log::Format,
+}
+
+impl Logging {
+    fn install(&self) -> Result<(log::Guard, crate::exporter::Dropped), Exit> {
+        log::install(&self.level, self.format).map_err(|error| {
+            complain(&crate::outcome::chain(&error));
+            Exit::Usage
+        })
+    }
+}
+
+fn serve(path: &Path, listen: Vec<String>, logging: &Logging) -> Exit {
+    let overrides = Overrides {
+        listen,
+        ..Overrides::default()
+    };
+    let plan = match compile(path, &overrides) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    match logging.install() {
+        Ok((guard, dropped)) => service::serve(plan, (guard, dropped), None),
+        Err(exit) => exit,
+    }
+}
+
+fn demo(listen: Vec<String>, logging: &Logging) -> Exit {
+    match logging.install() {
+        Ok(log) => service::demo(listen, log),
+        Err(exit) => exit,
+    }
+}
+
+fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
+    let mut plan = match compile(path, &Overrides::default()) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    filter.apply(&mut plan);
+    if plan.scheduled.is_empty() {
+        complain("no scheduled spec has these tags, names and targets; `testerd list` shows them all");
+        return Exit::Usage;
+    }
+    // The report is the output; the log would repeat it.
+    let level = if logging.level == "info" { "error" } else { &logging.level };
+    let logging = Logging {
+        level: level.to_owned(),
+        format: logging.format,
+    };
+    match logging.install() {
+        Ok(log) => service::run(plan, log),
+        Err(exit) => exit,
+    }
+}
+
+fn check(path: &Path) -> Exit {
+    match compile(path, &Overrides::default()) {
+        Ok(plan) => print(&report::check(&plan)),
+        Err(exit) => exit,
+    }
+}
+
+/// Reads files and makes the plan; problems and warnings go to standard error.
+fn compile(path: &Path, overrides: &Overrides) -> Result<Plan, Exit> {
+    let plan = Sources::load(path, overrides).and_then(plan::compile);
+    let (problems, result) = match plan {
+        Ok(plan) => (plan.warnings.clone(), Ok(plan)),
+        Err(problems) => (problems, Err(Exit::Config)),
+    };
+    for problem in &problems {
+        complain(&problem.to_string());
+    }
+    if result.is_err() {
+        let file = path.display();
+        complain(&match problems.len() {
+            1 => format!("{file}: 1 problem, nothing was started"),
+            many => format!("{file}: {many} problems, nothing was started"),
+        });
+    }
+    result
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+fn print(text: &str) -> Exit {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Exit::Done
+}
+
+/// Prints to standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,117 @@
+//! The daemon's configuration: text becomes typed settings, every problem is noted.
+//!
+//! Nothing is looked up here beyond the file itself: files are read by [`Sources`], specs are
+//! understood by `plan`.
+
+mod settings;
+mod sources;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::event::StateRule;
+use crate::spec::{Selection, Target};
+use crate::text::At;
+
+pub use sources::{Source, Sources};
+
+/// The port that `serve` listens on when nothing says otherwise. Not yet registered in the
+/// Prometheus project's list of default port allocations.
+pub const DEFAULT_PORT: u16 = 10061;
+
+/// Names begin with the instance and hold at most 40 characters, see [`Settings::instance`].
+pub const LONGEST_INSTANCE: usize = 26;
+
+/// Everything that the configuration file says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses to listen on.
+    pub listen: Vec<String>,
+    /// Begins the names of all that is created.
+    pub instance: String,
+    /// How many runs may go on at once.
+    pub concurrency: u32,
+    /// Spec files besides the built-in ones: globs relative to the configuration file.
+    pub specs: Vec<(String, At)>,
+    /// How long stopping may take.
+    pub stop_grace: Duration,
+    /// More series than this are a problem.
+    pub series_limit: u64,
+    /// Whether HTTP phases are exported for every spec.
+    pub http_phases: bool,
+    /// Named limits.
+    pub limits: BTreeMap<String, u32>,
+    /// Targets by name.
+    pub targets: BTreeMap<String, TargetSettings>,
+    /// Probes in the order of the file.
+    pub probes: Vec<Probe>,
+    /// The file as a whole, for problems that are about what is not in it.
+    pub at: At,
+}
+
+/// A target and the parameters that it gives to specs.
+#[derive(Debug, Clone)]
+pub struct TargetSettings {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Its `vars`.
+    pub vars: Vec<Param>,
+}
+
+/// One parameter as somebody gave it.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+    /// Where it stands.
+    pub at: At,
+}
+
+/// Which specs, on which target, how often.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Its name; by default made from its target and tags.
+    pub name: String,
+    /// Where it stands.
+    pub at: At,
+    /// The target's name.
+    pub target: String,
+    /// Which specs.
+    pub selection: Selection,
+    /// From one slot to the next.
+    pub interval: Duration,
+    /// The wanted availability.
+    pub objective: Option<f64>,
+    /// When the state changes.
+    pub state: StateRule,
+    /// Parameters for the specs.
+    pub params: Vec<Param>,
+    /// Enters `variant`, so that the same spec can run twice on one target.
+    pub alias: Option<String>,
+}
+
+/// What the command line says instead of the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--web.listen-address`, if given at all.
+    pub listen: Vec<String>,
+    /// The endpoint of a target, by its name.
+    pub endpoints: BTreeMap<String, String>,
+}
+
+/// The default instance: a short hash of the host name, so that two hosts never sweep each
+/// other's things.
+#[must_use]
+pub fn default_instance() -> String {
+    let system = rustix::system::uname();
+    let mut hasher = fnv::FnvHasher::default();
+    std::hash::Hasher::write(&mut hasher, system.nodename().to_bytes());
+    let hash = std::hash::Hasher::finish(&hasher);
+    format!("t{:07x}", hash & 0x0fff_ffff)
+}

@@ -1,0 +1,286 @@
+//! The sections `[server]`, `[tester]`, `[metrics]`, `[limits]` and `[[probe]]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{DEFAULT_PORT, LONGEST_INSTANCE, Overrides, Param, Probe, Settings, default_instance};
+use crate::event::StateRule;
+use crate::spec::{NamePattern, Selection};
+use crate::text::{At, Entry, Fields, Notes, Raw, Table, nearest};
+
+/// The shortest interval of a probe.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// More than this at once needs more descriptors than the shipped unit allows.
+const MOST_RUNS: u64 = 10_000;
+
+impl Settings {
+    /// Reads the document; what is wrong goes to `notes`, and a default takes its place.
+    pub fn read(document: &Table, overrides: &Overrides, notes: &mut Notes) -> Self {
+        let mut fields = Fields::new(document, "", None, notes);
+        let mut settings = Self::defaults(At::file(&document.at.file));
+        settings.read_server(&mut fields);
+        if !overrides.listen.is_empty() {
+            settings.listen.clone_from(&overrides.listen);
+        }
+        settings.read_tester(&mut fields);
+        if let Some(mut metrics) = fields.table("metrics") {
+            if let Some(limit) = metrics.integer("series_limit", 1..=100_000_000) {
+                settings.series_limit = limit;
+            }
+            settings.http_phases = metrics.flag("http_phases");
+            metrics.finish();
+        }
+        if let Some(mut limits) = fields.table("limits") {
+            settings.limits = read_limits(&mut limits);
+        }
+        settings.targets = super::targets::read(&mut fields, settings.concurrency, overrides);
+        for table in fields.tables("probe") {
+            let probe = read_probe(table, fields.notes());
+            settings.probes.extend(probe);
+        }
+        fields.finish();
+        settings.check(notes);
+        settings
+    }
+
+    fn defaults(at: At) -> Self {
+        Self {
+            listen: vec![format!("127.0.0.1:{DEFAULT_PORT}")],
+            instance: default_instance(),
+            concurrency: 10,
+            specs: Vec::new(),
+            stop_grace: Duration::from_secs(30),
+            series_limit: 200_000,
+            http_phases: false,
+            limits: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            probes: Vec::new(),
+            at,
+        }
+    }
+
+    fn read_server(&mut self, fields: &mut Fields<'_, '_>) {
+        let Some(mut server) = fields.table("server") else {
+            return;
+        };
+        if let Some(listen) = server.string("listen") {
+            self.listen = vec![listen];
+        }
+        server.finish();
+    }
+
+    fn read_tester(&mut self, fields: &mut Fields<'_, '_>) {
+        let Some(mut tester) = fields.table("tester") else {
+            return;
+        };
+        if let Some(instance) = tester.string("instance") {
+            if !is_name(&instance) || instance.len() > LONGEST_INSTANCE {
+                let what = format!("`{instance}` cannot begin the names of what is created");
+                let help = format!(
+                    "use at most {LONGEST_INSTANCE} lower-case letters, digits, `-` and `_`, beginning with a letter"
+                );
+                tester.problem("instance", what, help);
+            }
+            self.instance = instance;
+        }
+        if let Some(concurrency) = tester.integer("concurrency", 1..=MOST_RUNS) {
+            self.concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
+        }
+        self.specs = tester.strings("specs");
+        if let Some(grace) = tester.duration("stop_grace", Duration::from_secs(1)) {
+            self.stop_grace = grace;
+        }
+        tester.finish();
+    }
+
+    /// What is wrong between sections.
+    fn check(&self, notes: &mut Notes) {
+        for probe in &self.probes {
+            if !self.targets.contains_key(&probe.target) {
+                let known = self.targets.keys().map(String::as_str);
+                let help = match nearest(&probe.target, known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("declare it: [target.{}]", probe.target),
+                };
+                let what = format!("there is no target `{}`", probe.target);
+                let key = format!("probe.{}.target", probe.name);
+                notes
+                    .problems
+                    .push(crate::text::Problem::error(&probe.at, key, what, help));
+            }
+        }
+        for (index, probe) in self.probes.iter().enumerate() {
+            if self.probes[..index]
+                .iter()
+                .any(|other| other.name == probe.name)
+            {
+                notes.problems.push(crate::text::Problem::error(
+                    &probe.at,
+                    format!("probe.{}", probe.name),
+                    "another probe has the same name",
+                    "give each its own: name = \"…\"",
+                ));
+            }
+        }
+        if self.probes.is_empty() {
+            notes.problems.push(crate::text::Problem::error(
+                &self.at,
+                "probe",
+                "there is no probe, so nothing would run",
+                "add a [[probe]] with target, tags and interval",
+            ));
+        }
+    }
+}
+
+fn read_limits(fields: &mut Fields<'_, '_>) -> BTreeMap<String, u32> {
+    let mut limits = BTreeMap::new();
+    for entry in fields.entries() {
+        let places = match entry.node.raw {
+            Raw::Integer(places) => u32::try_from(places).ok().filter(|places| *places > 0),
+            _ => None,
+        };
+        match places {
+            _ if !is_name(&entry.key) => fields.problem(&entry.key, "is not a name", NAME_HELP),
+            Some(places) => {
+                limits.insert(entry.key.clone(), places);
+            }
+            None => fields.problem(
+                &entry.key,
+                format!("must be a positive integer, but is {}", entry.node.kind()),
+                "say how many may be used at once, such as gpu = 2",
+            ),
+        }
+    }
+    limits
+}
+
+fn read_probe(table: &Table, notes: &mut Notes) -> Option<Probe> {
+    // Problems name the probe by its name or target, whichever is there.
+    let text = |key: &str| match table.get(key).map(|entry| &entry.node.raw) {
+        Some(Raw::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let called = text("name").or_else(|| text("target")).unwrap_or_default();
+    let path = if called.is_empty() {
+        "probe".to_owned()
+    } else {
+        format!("probe.{called}")
+    };
+    let mut fields = Fields::new(table, path, None, notes);
+
+    let target = fields.required_string("target", "name one of the [target.…] tables");
+    let name = fields.string("name");
+    if let Some(name) = &name
+        && !is_name(name)
+    {
+        fields.problem("name", "is not a name", NAME_HELP);
+    }
+    let selection = read_selection(&mut fields);
+    if !fields.has("interval") {
+        fields.missing("interval", "say how often, such as interval = \"1m\"");
+    }
+    let interval = fields.duration("interval", SHORTEST_INTERVAL);
+    let objective = fields.ratio("objective");
+    let state = fields.table("state").map(read_state).unwrap_or_default();
+    let params = fields
+        .table("params")
+        .map(|table| params(table.entries()))
+        .unwrap_or_default();
+    let alias = fields.string("as");
+    if let Some(alias) = &alias
+        && !is_name(alias)
+    {
+        fields.problem("as", "is not a name", NAME_HELP);
+    }
+    fields.finish();
+    let target = target?;
+    let tags = selection.tags.join("-");
+    let default_name = if tags.is_empty() {
+        target.clone()
+    } else {
+        format!("{target}-{tags}")
+    };
+    Some(Probe {
+        name: name.unwrap_or(default_name),
+        at: table.at.clone(),
+        target,
+        selection,
+        interval: interval?,
+        objective,
+        state,
+        params,
+        alias,
+    })
+}
+
+fn read_selection(fields: &mut Fields<'_, '_>) -> Selection {
+    let words = |list: Vec<(String, At)>| list.into_iter().map(|(word, _)| word).collect();
+    let mut patterns = |key: &'static str| {
+        let mut patterns = Vec::new();
+        for (text, _) in fields.strings(key) {
+            match NamePattern::new(&text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    let what = format!("`{text}` is not a pattern: {error}");
+                    fields.problem(key, what, "use *, ? and […] as in a shell");
+                }
+            }
+        }
+        patterns
+    };
+    let (names, exclude_names) = (patterns("names"), patterns("exclude_names"));
+    Selection {
+        tags: words(fields.strings("tags")),
+        all_tags: words(fields.strings("all_tags")),
+        exclude_tags: words(fields.strings("exclude_tags")),
+        names,
+        exclude_names,
+    }
+}
+
+/// Reads `fail_after = "2 of 3"` and `recover_after = 2`.
+fn read_state(mut fields: Fields<'_, '_>) -> StateRule {
+    let mut rule = StateRule::default();
+    if let Some(text) = fields.string("fail_after") {
+        let parsed = text.split_once(" of ").and_then(|(fails, of)| {
+            let (fails, of) = (fails.trim().parse().ok()?, of.trim().parse().ok()?);
+            (1 <= fails && fails <= of && of <= 100).then_some((fails, of))
+        });
+        match parsed {
+            Some((fails, of)) => (rule.fails, rule.of) = (fails, of),
+            None => fields.problem(
+                "fail_after",
+                format!("`{text}` is not a rule"),
+                "write \"N of M\" with 1 ≤ N ≤ M ≤ 100, such as \"2 of 3\"",
+            ),
+        }
+    }
+    if let Some(passes) = fields.integer("recover_after", 1..=100) {
+        rule.recover_after = u32::try_from(passes).unwrap_or(1);
+    }
+    fields.finish();
+    rule
+}
+
+/// Reads a table of parameters.
+pub(super) fn params(entries: &[Entry]) -> Vec<Param> {
+    let param = |entry: &Entry| Param {
+        name: entry.key.clone(),
+        value: entry.node.to_value(),
+        at: entry.at.clone(),
+    };
+    entries.iter().map(param).collect()
+}
+
+const NAME_HELP: &str = "use lower-case letters, digits, `-` and `_`, beginning with a letter";
+
+/// Whether a text can be a name in labels and configuration.
+pub(super) fn is_name(text: &str) -> bool {
+    let word =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.len() <= 64
+        && text.bytes().all(word)
+}

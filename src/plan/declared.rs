@@ -1,0 +1,266 @@
+//! `[[spec]]` as written: name, tags, parameters and variants. Its tree is left to `lower`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::KnownSpec;
+use crate::config::{Param, Source};
+use crate::text::{At, Fields, Notes, Problem, Raw, Table};
+
+/// A spec as its file declares it.
+pub(super) struct Declared<'a> {
+    /// Its name.
+    pub(super) name: String,
+    /// What it is for.
+    pub(super) description: String,
+    /// Sorted.
+    pub(super) tags: Vec<String>,
+    /// Its inputs.
+    pub(super) params: Vec<Declaration>,
+    /// At least one; a spec without matrix has one with an empty name.
+    pub(super) variants: Vec<Variant>,
+    /// The whole table.
+    pub(super) table: &'a Table,
+    built_in: bool,
+    replaces_built_in: bool,
+}
+
+/// A declared parameter.
+pub(super) struct Declaration {
+    pub(super) name: String,
+    pub(super) default: Option<Value>,
+    pub(super) help: Option<String>,
+}
+
+/// One row of a matrix.
+pub(super) struct Variant {
+    pub(super) name: String,
+    pub(super) values: Vec<Param>,
+}
+
+impl Variant {
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+        self.values
+            .iter()
+            .find(|param| param.name == name)
+            .map(|param| &param.value)
+    }
+}
+
+impl Declared<'_> {
+    /// What `testerd list` says of it.
+    pub(super) fn known(&self) -> KnownSpec {
+        KnownSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            tags: self.tags.clone(),
+            declared: self.table.at.to_string(),
+            replaces_built_in: self.replaces_built_in,
+        }
+    }
+
+    /// The names of all parameters that a probe may give.
+    pub(super) fn param_names(&self) -> impl Iterator<Item = &str> {
+        self.params.iter().map(|param| param.name.as_str())
+    }
+}
+
+/// Reads all specs; a user's replaces the built-in one of the same name.
+pub(super) fn read<'a>(sources: &'a [Source], notes: &mut Notes) -> Vec<Declared<'a>> {
+    let mut specs: BTreeMap<String, Declared<'a>> = BTreeMap::new();
+    for source in sources {
+        let mut file = Fields::new(&source.document, "", None, notes);
+        let tables = file.tables("spec");
+        if tables.is_empty() {
+            file.problem(
+                "",
+                "holds no [[spec]]",
+                "begin with [[spec]] and name = \"…\"",
+            );
+        }
+        file.finish();
+        for table in tables {
+            let Some(spec) = read_one(table, source.built_in, notes) else {
+                continue;
+            };
+            match specs.get(&spec.name) {
+                Some(other) if other.built_in == spec.built_in => {
+                    let what = format!("is declared in {} too", other.table.at);
+                    let key = format!("spec.{}", spec.name);
+                    notes
+                        .problems
+                        .push(Problem::error(&table.at, key, what, "rename one of them"));
+                }
+                // Built-in specs come first.
+                other => {
+                    let replaces_built_in = other.is_some();
+                    let spec = Declared { replaces_built_in, ..spec };
+                    specs.insert(spec.name.clone(), spec);
+                }
+            }
+        }
+    }
+    specs.into_values().collect()
+}
+
+fn read_one<'a>(table: &'a Table, built_in: bool, notes: &mut Notes) -> Option<Declared<'a>> {
+    let called = match table.get("name").map(|entry| &entry.node.raw) {
+        Some(Raw::String(name)) => format!("spec.{name}"),
+        _ => "spec".to_owned(),
+    };
+    let mut fields = Fields::new(table, called, None, notes);
+    let name = fields.required_string("name", "give the spec a name, such as \"item-lifecycle\"");
+    if let Some(name) = &name {
+        check_name(&mut fields, name);
+    }
+    fields.string("title");
+    let description = fields.string("description").unwrap_or_default();
+    let mut tags = Vec::new();
+    for (tag, _) in fields.strings("tags") {
+        if !is_word(&tag) {
+            fields.problem("tags", format!("`{tag}` is not a tag"), NAME_HELP);
+        }
+        tags.push(tag);
+    }
+    tags.sort();
+    tags.dedup();
+    let mut params = fields.table("params").map(declarations).unwrap_or_default();
+    let matrix = fields.tables("matrix");
+    // These are read once the parameters have values.
+    for key in ["timeout", "uses", "http_phases", "wrap"] {
+        fields.entry(key);
+    }
+    if !fields.has("steps") {
+        fields.missing(
+            "steps",
+            "say what it does: [[spec.steps]] with name and use",
+        );
+    }
+    fields.finish();
+    let variants = variants(&matrix, name.as_deref().unwrap_or_default(), notes);
+    // What only the matrix gives is declared by it.
+    for value in variants.iter().flat_map(|variant| &variant.values) {
+        if params.iter().all(|param| param.name != value.name) {
+            params.push(Declaration {
+                name: value.name.clone(),
+                default: None,
+                help: None,
+            });
+        }
+    }
+    Some(Declared {
+        name: name?,
+        description,
+        tags,
+        params,
+        variants,
+        table,
+        built_in,
+        replaces_built_in: false,
+    })
+}
+
+fn declarations(mut fields: Fields<'_, '_>) -> Vec<Declaration> {
+    let mut params = Vec::new();
+    for entry in fields.entries() {
+        let is_reference =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if entry.key.is_empty() || !entry.key.bytes().all(is_reference) {
+            let help = "use lower-case letters, digits and `_`, so that ${…} can name it";
+            fields.problem(&entry.key, "is not a name for a parameter", help);
+        }
+        let Raw::Table(_) = &entry.node.raw else {
+            let help = format!(
+                "write {} = {{ default = … }} or {{ required = true }}",
+                entry.key
+            );
+            fields.problem(
+                &entry.key,
+                format!("must be a table, but is {}", entry.node.kind()),
+                help,
+            );
+            continue;
+        };
+        let Some(mut param) = fields.table_of(entry) else {
+            continue;
+        };
+        let default = param.constant("default").map(|(value, _)| value);
+        let required = param.flag("required");
+        let help = param.string("help");
+        if required == default.is_some() {
+            param.problem(
+                "",
+                "is neither required nor has a default",
+                "write one of { required = true } and { default = … }",
+            );
+        }
+        param.finish();
+        params.push(Declaration {
+            name: entry.key.clone(),
+            default,
+            help,
+        });
+    }
+    params
+}
+
+fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
+    let mut variants: Vec<Variant> = Vec::new();
+    for (index, row) in matrix.iter().enumerate() {
+        let mut fields = Fields::new(row, format!("spec.{spec}.matrix[{index}]"), None, notes);
+        let name = fields.required_string("variant", "name the variant: variant = \"…\"");
+        let Some(name) = name else { continue };
+        if !is_word(&name) {
+            fields.problem("variant", format!("`{name}` is not a name"), NAME_HELP);
+        }
+        if variants.iter().any(|other| other.name == name) {
+            fields.problem(
+                "variant",
+                format!("`{name}` stands twice"),
+                "name each variant once",
+            );
+        }
+        let values = row.entries.iter().filter(|entry| entry.key != "variant");
+        let values = values.map(|entry| Param {
+            name: entry.key.clone(),
+            value: entry.node.to_value(),
+            at: entry.at.clone(),
+        });
+        variants.push(Variant {
+            name,
+            values: values.collect(),
+        });
+    }
+    if variants.is_empty() {
+        variants.push(Variant {
+            name: String::new(),
+            values: Vec::new(),
+        });
+    }
+    variants
+}
+
+pub(super) const NAME_HELP: &str =
+    "use lower-case words of letters and digits, joined by `-` or `_`";
+
+/// Notes a name that cannot be a label and a reference.
+pub(super) fn check_name(fields: &mut Fields<'_, '_>, name: &str) {
+    if !is_word(name) {
+        fields.problem("name", format!("`{name}` is not a name"), NAME_HELP);
+    }
+}
+
+/// Lower-case words joined by `-` or `_`.
+fn is_word(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    text.len() <= 80 && text.split(['-', '_']).all(part)
+}
+
+/// Where something was declared first.
+pub(super) type FirstAt = BTreeMap<String, At>;

@@ -1,0 +1,545 @@
+//! One variant of a spec becomes a tree: wrappers are nested, parameters put in, every reference
+//! and deadline checked on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::declared::{Declared, FirstAt, check_name};
+use crate::action::Shape;
+use crate::catalog::{self, CATALOG};
+use crate::event::{Phase, StepInfo};
+use crate::spec::{
+    Case, DEFAULT_TEARDOWN, DEFAULT_TIMEOUT, Retry, Sequence, Step, Work, Wrapper, reference,
+};
+use crate::text::{At, Fields, Notes, Params, Problem, Raw, Read, Table, nearest};
+
+/// Deeper trees are a mistake, and recursion has an end.
+const DEEPEST: usize = 16;
+
+/// The shortest deadline.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// A variant's tree and what the plan must know of it.
+pub(super) struct Lowered {
+    pub(super) case: Case,
+    pub(super) timeout: Duration,
+    pub(super) steps: Vec<StepInfo>,
+    pub(super) kinds: BTreeSet<&'static str>,
+    pub(super) uses: BTreeMap<String, (u32, At)>,
+    pub(super) teardown: Duration,
+    pub(super) requests: u32,
+    pub(super) http_phases: bool,
+}
+
+/// Lowers one variant. `None` means that problems were noted.
+pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> Option<Lowered> {
+    let before = notes.problems.len();
+    let path = format!("spec.{}", spec.name);
+    let mut fields = Fields::new(spec.table, path.as_str(), Some(params), notes);
+    let timeout = fields
+        .duration("timeout", SHORTEST)
+        .unwrap_or(DEFAULT_TIMEOUT);
+    let http_phases = fields.flag("http_phases");
+    let uses = fields.table("uses").map(read_uses).unwrap_or_default();
+    let suite = Suite {
+        name: None,
+        timeout: None,
+        wraps: fields.tables("wrap"),
+        steps: fields.tables("steps"),
+    };
+    let mut lowering = Lowering {
+        params,
+        names: FirstAt::new(),
+        visible: BTreeMap::new(),
+        held_uses: uses,
+        step_uses: BTreeMap::new(),
+        steps: Vec::new(),
+        kinds: BTreeSet::new(),
+        teardown: Duration::ZERO,
+        requests: 0,
+    };
+    let case = lowering.suite(suite, &path, timeout, 0, notes);
+    if notes.problems.len() > before {
+        return None;
+    }
+    let mut uses = lowering.held_uses;
+    for (name, (places, at)) in lowering.step_uses {
+        uses.entry(name).or_insert((0, at)).0 += places;
+    }
+    Some(Lowered {
+        case: case?,
+        timeout,
+        steps: lowering.steps,
+        kinds: lowering.kinds,
+        uses,
+        teardown: lowering.teardown,
+        requests: lowering.requests,
+        http_phases,
+    })
+}
+
+type Uses = BTreeMap<String, (u32, At)>;
+
+/// A suite as written, its own keys read.
+struct Suite<'t> {
+    name: Option<Arc<str>>,
+    timeout: Option<Duration>,
+    wraps: Vec<&'t Table>,
+    steps: Vec<&'t Table>,
+}
+
+struct Lowering<'a> {
+    params: &'a Params,
+    /// Names taken so far, `-` written as `_`.
+    names: FirstAt,
+    /// What can be read here: captures by name, and whether they are secret.
+    visible: BTreeMap<String, BTreeMap<String, bool>>,
+    /// Limits held for long: by the spec and by resources, summed.
+    held_uses: Uses,
+    /// Limits held by single steps: the most that one of them takes.
+    step_uses: Uses,
+    steps: Vec<StepInfo>,
+    kinds: BTreeSet<&'static str>,
+    teardown: Duration,
+    requests: u32,
+}
+
+impl Lowering<'_> {
+    /// `within` is the nearest deadline around the suite.
+    fn suite(
+        &mut self,
+        suite: Suite<'_>,
+        path: &str,
+        within: Duration,
+        depth: usize,
+        notes: &mut Notes,
+    ) -> Option<Case> {
+        let within = suite.timeout.unwrap_or(within);
+        let setups: Vec<_> = suite
+            .wraps
+            .iter()
+            .map(|table| {
+                self.leaf(
+                    table,
+                    &child(path, "wrap", table),
+                    Phase::Setup,
+                    within,
+                    notes,
+                )
+            })
+            .collect();
+        let mut cases = Vec::new();
+        for table in &suite.steps {
+            let path = child(path, "steps", table);
+            cases.push(if table.get("steps").is_some() {
+                self.nested(table, &path, within, depth + 1, notes)
+            } else {
+                self.leaf(table, &path, Phase::Body, within, notes)
+                    .map(Case::Step)
+            });
+        }
+        // What is undone at the end of the suite can be read only inside it.
+        let cases: Option<Vec<_>> = cases.into_iter().collect();
+        let setups: Option<Vec<_>> = setups.into_iter().collect();
+        let (cases, setups) = (cases?, setups?);
+        for case in &cases {
+            if let Case::Step(Step {
+                name,
+                work: Work::Acquire { .. },
+                ..
+            }) = case
+            {
+                self.visible.remove(&reference(name));
+            }
+        }
+        for setup in &setups {
+            self.visible.remove(&reference(&setup.name));
+        }
+        let sequence = |name, timeout, cases| {
+            Case::Sequence(Sequence {
+                name,
+                timeout,
+                cases,
+            })
+        };
+        if setups.is_empty() {
+            return Some(sequence(suite.name, suite.timeout, cases));
+        }
+        let wrapped = setups
+            .into_iter()
+            .rev()
+            .fold(sequence(None, None, cases), |inner, setup| {
+                Case::Wrapper(Wrapper {
+                    setup,
+                    inner: Box::new(inner),
+                })
+            });
+        Some(match (&suite.name, suite.timeout) {
+            (None, None) => wrapped,
+            // The deadline of a suite covers its setups too.
+            _ => sequence(suite.name, suite.timeout, vec![wrapped]),
+        })
+    }
+
+    fn nested(
+        &mut self,
+        table: &Table,
+        path: &str,
+        within: Duration,
+        depth: usize,
+        notes: &mut Notes,
+    ) -> Option<Case> {
+        let mut fields = Fields::new(table, path, Some(self.params), notes);
+        let name = self.name(&mut fields);
+        fields.string("title");
+        let timeout = self.timeout(&mut fields, within);
+        let suite = Suite {
+            name: name.map(Into::into),
+            timeout,
+            wraps: fields.tables("wrap"),
+            steps: fields.tables("steps"),
+        };
+        if suite.steps.is_empty() {
+            fields.problem("steps", "is empty", "a suite has at least one step");
+        }
+        if depth > DEEPEST {
+            fields.problem(
+                "steps",
+                format!("is nested more than {DEEPEST} deep"),
+                "flatten it",
+            );
+            return None;
+        }
+        fields.finish();
+        self.suite(suite, path, within, depth, notes)
+    }
+
+    fn leaf(
+        &mut self,
+        table: &Table,
+        path: &str,
+        phase: Phase,
+        within: Duration,
+        notes: &mut Notes,
+    ) -> Option<Step> {
+        notes.reads.clear();
+        let mut fields = Fields::new(table, path, Some(self.params), notes);
+        let name = self.name(&mut fields);
+        let entry = used_action(&mut fields, phase);
+        let always = fields.flag("always");
+        let timeout = if always {
+            fields
+                .duration("timeout", SHORTEST)
+                .or(Some(DEFAULT_TEARDOWN))
+        } else {
+            self.timeout(&mut fields, within)
+        };
+        let (name, entry) = (name?, entry?);
+        let is_setup = phase == Phase::Setup;
+        let (retry, poll) = (read_retry(&mut fields), read_poll(&mut fields, entry));
+        let allow_failure = fields.flag("allow_failure");
+        fields.string("title");
+        let uses = fields.table("uses").map(read_uses).unwrap_or_default();
+        let own = reference(&name);
+        let built = (entry.build)(
+            &mut fields,
+            Shape {
+                own: &own,
+                polls: poll.is_some(),
+            },
+        );
+        let teardown = entry.is_resource.then(|| {
+            fields
+                .duration("teardown_timeout", SHORTEST)
+                .unwrap_or(DEFAULT_TEARDOWN)
+        });
+        if is_setup && (always || allow_failure || fields.has("expect_refused")) {
+            let help = "`always`, `allow_failure` and `expect_refused` are for steps";
+            fields.problem("", "is a wrapper, whose setup must pass", help);
+        }
+        fields.finish();
+        let built = built?;
+        let reads = self.check_reads(&own, path, entry.is_resource, &built, notes);
+        self.note(
+            entry,
+            &name,
+            phase,
+            retry,
+            poll.zip(timeout.or(Some(within))),
+            teardown,
+            uses,
+        );
+        if !built.writes.is_empty() {
+            self.visible.insert(own, built.writes.into_iter().collect());
+        }
+        let work = match (built.work, teardown) {
+            (Work::Acquire { resource, .. }, Some(teardown_timeout)) => Work::Acquire {
+                resource,
+                teardown_timeout,
+            },
+            (work, _) => work,
+        };
+        Some(Step {
+            name: name.into(),
+            timeout,
+            work,
+            retry,
+            poll,
+            always,
+            allow_failure,
+            reads,
+        })
+    }
+
+    /// Adds a step to the sums.
+    fn note(
+        &mut self,
+        entry: &catalog::Entry,
+        name: &str,
+        phase: Phase,
+        retry: Retry,
+        poll: Option<(Duration, Duration)>,
+        teardown: Option<Duration>,
+        uses: Uses,
+    ) {
+        self.steps.push(StepInfo {
+            name: name.into(),
+            phase,
+            is_resource: entry.is_resource,
+            may_retry: retry.attempts > 1,
+            speaks_http: entry.speaks_http,
+        });
+        if entry.speaks_http {
+            let polls = poll.map_or(1, |(every, timeout)| {
+                1 + u32::try_from(timeout.as_millis() / every.as_millis().max(1))
+                    .unwrap_or(u32::MAX / 2)
+            });
+            let undo = if entry.is_resource { 2 } else { 0 };
+            let requests = retry.attempts.saturating_mul(polls).saturating_add(undo);
+            self.requests = self.requests.saturating_add(requests);
+        }
+        if let Some(teardown) = teardown {
+            self.teardown += teardown;
+            self.kinds.insert(entry.name);
+        }
+        for (limit, (places, at)) in uses {
+            if entry.is_resource {
+                self.held_uses.entry(limit).or_insert((0, at)).0 += places;
+            } else {
+                let most = &mut self.step_uses.entry(limit).or_insert((0, at)).0;
+                *most = places.max(*most);
+            }
+        }
+    }
+
+    /// The step's name; a second one of the same name, `-` written as `_`, is a problem.
+    fn name(&mut self, fields: &mut Fields<'_, '_>) -> Option<String> {
+        let name = fields.required_string("name", "give it a name, such as \"read-back\"")?;
+        check_name(fields, &name);
+        let written = reference(&name);
+        if ["run", "target"].contains(&written.as_str()) {
+            fields.problem(
+                "name",
+                format!("`{name}` is taken"),
+                "${run.…} and ${target.…} are built in",
+            );
+        }
+        match self.names.get(&written) {
+            Some(first) => {
+                let what = format!("`{name}` is a name already, at {first}");
+                fields.problem(
+                    "name",
+                    what,
+                    "names are unique in a spec, `-` and `_` counting as the same",
+                );
+            }
+            None => {
+                self.names.insert(written, fields.at());
+            }
+        }
+        Some(name)
+    }
+
+    fn timeout(&self, fields: &mut Fields<'_, '_>, within: Duration) -> Option<Duration> {
+        let timeout = fields.duration("timeout", SHORTEST)?;
+        if timeout > within {
+            let human = humantime::format_duration;
+            fields.problem(
+                "timeout",
+                format!("{} is longer than the {} of what is around it", human(timeout), human(within)),
+                "shorten it, or give the spec or suite a longer timeout (a spec without one has 1m)",
+            );
+        }
+        Some(timeout)
+    }
+
+    /// Checks what the step reads, and returns what it needs of other steps.
+    fn check_reads(
+        &self,
+        own: &str,
+        path: &str,
+        is_resource: bool,
+        built: &crate::action::Built,
+        notes: &mut Notes,
+    ) -> Vec<Read> {
+        let mut needed = Vec::new();
+        for (read, at) in std::mem::take(&mut notes.reads) {
+            let known = match read.name.as_str() {
+                "run" => ["id", "name"].contains(&read.key.as_str()),
+                name if name == own && is_resource => {
+                    built.writes.iter().any(|(key, _)| *key == read.key)
+                }
+                name => {
+                    let captures = self.visible.get(name);
+                    captures.is_some_and(|captures| captures.contains_key(&read.key))
+                }
+            };
+            if !known {
+                notes.problems.push(self.unwritten(own, path, &read, &at));
+            } else if read.name != own && read.name != "run" {
+                needed.push(read);
+            }
+        }
+        for (read, at) in &built.recorded {
+            let secret = self
+                .visible
+                .get(&read.name)
+                .and_then(|captures| captures.get(&read.key));
+            if secret == Some(&true) {
+                let what = format!(
+                    "${{{}.{}}} is secret, but an undo is written down",
+                    read.name, read.key
+                );
+                let help = "use the target's authentication in `find` and `delete`";
+                notes.problems.push(Problem::error(at, path, what, help));
+            }
+        }
+        needed.sort();
+        needed.dedup();
+        needed
+    }
+
+    fn unwritten(&self, own: &str, path: &str, read: &Read, at: &At) -> Problem {
+        let what = format!(
+            "nothing before this writes `${{{}.{}}}`",
+            read.name, read.key
+        );
+        let help = match self.visible.get(&read.name) {
+            _ if read.name == "run" => "there are ${run.name} and ${run.id}".to_owned(),
+            _ if read.name == own => "a step cannot read its own captures".to_owned(),
+            Some(captures) => {
+                let keys: Vec<_> = captures.keys().map(String::as_str).collect();
+                format!("`{}` captures: {}", read.name, keys.join(", "))
+            }
+            None => match nearest(&read.name, self.visible.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `${{{near}.…}}`?"),
+                None if self.names.contains_key(&read.name) => {
+                    format!("`{}` captures nothing that can be read here", read.name)
+                }
+                None => {
+                    "captures of earlier steps can be read, and those of wrappers around".to_owned()
+                }
+            },
+        };
+        Problem::error(at, path, what, help)
+    }
+}
+
+/// How problems call a step: by its name, or else by what it is.
+fn child(path: &str, list: &str, table: &Table) -> String {
+    match table.get("name").map(|entry| &entry.node.raw) {
+        Some(Raw::String(name)) => format!("{path}.{list}.{name}"),
+        _ => format!("{path}.{list}"),
+    }
+}
+
+fn used_action(fields: &mut Fields<'_, '_>, phase: Phase) -> Option<&'static catalog::Entry> {
+    let fits = |entry: &&catalog::Entry| phase != Phase::Setup || entry.is_resource;
+    let names: Vec<_> = CATALOG
+        .iter()
+        .filter(fits)
+        .map(|entry| entry.name)
+        .collect();
+    let known = format!("there are: {}", names.join(", "));
+    let name = fields.required_string("use", &known)?;
+    match catalog::find(&name) {
+        Some(entry) if fits(&entry) => Some(entry),
+        Some(_) => {
+            fields.problem(
+                "use",
+                format!("`{name}` makes nothing, so it cannot wrap"),
+                known,
+            );
+            None
+        }
+        None => {
+            let help = match nearest(&name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => known,
+            };
+            fields.problem("use", format!("there is no action `{name}`"), help);
+            None
+        }
+    }
+}
+
+fn read_retry(fields: &mut Fields<'_, '_>) -> Retry {
+    let Some(mut table) = fields.table("retry") else {
+        return Retry::ONCE;
+    };
+    if !table.has("attempts") {
+        table.missing(
+            "attempts",
+            "say how often it may be tried, such as attempts = 3",
+        );
+    }
+    let attempts = table.integer("attempts", 1..=100).unwrap_or(1);
+    let delay = table.duration("delay", Duration::ZERO);
+    table.finish();
+    Retry {
+        attempts: u32::try_from(attempts).unwrap_or(1),
+        delay: delay.unwrap_or(Duration::from_secs(1)),
+    }
+}
+
+fn read_poll(fields: &mut Fields<'_, '_>, action: &catalog::Entry) -> Option<Duration> {
+    let mut table = fields.table("poll")?;
+    if !action.polls {
+        let what = format!("`{}` cannot be polled", action.name);
+        table.problem("", what, "poll with an action that looks at something");
+        return None;
+    }
+    if !table.has("every") {
+        table.missing(
+            "every",
+            "say how long to wait in between, such as every = \"1s\"",
+        );
+    }
+    let every = table.duration("every", SHORTEST);
+    // Read by the action, which knows what can be waited for.
+    table.entry("until");
+    table.finish();
+    every
+}
+
+fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
+    let mut uses = Uses::new();
+    for entry in fields.entries() {
+        match entry.node.raw {
+            Raw::Integer(places @ 1..=1_000_000) => {
+                let places = u32::try_from(places).unwrap_or(1);
+                uses.insert(entry.key.clone(), (places, entry.at.clone()));
+            }
+            _ => {
+                let what = format!("must be a positive integer, but is {}", entry.node.kind());
+                fields.problem(
+                    &entry.key,
+                    what,
+                    "say how many places it takes, such as gpu = 1",
+                );
+            }
+        }
+    }
+    uses
+}

@@ -1,0 +1,365 @@
+//! Settings and specs become a plan: pure, no I/O, every problem at once.
+//!
+//! After this nobody can tell which file or sugar a tree came from, and nothing in it is unchecked:
+//! every reference is written before it is read, every deadline fits its parent's, every name and
+//! label is known, and so is the number of series.
+
+mod declared;
+mod forecast;
+mod lower;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::config::{Probe, Settings, Sources, TargetSettings};
+use crate::event::{Identity, PoolInfo, SpecInfo};
+use crate::spec::Scheduled;
+use crate::text::{Notes, Params, Problem, Severity, nearest};
+
+use declared::{Declared, Variant};
+pub use forecast::Forecast;
+use lower::Lowered;
+
+/// Everything that will run.
+pub struct Plan {
+    /// The configuration it was made from.
+    pub settings: Settings,
+    /// What is run, by probe in the order of the file.
+    pub scheduled: Vec<Arc<Scheduled>>,
+    /// Every spec there is, selected or not, sorted by name.
+    pub known: Vec<KnownSpec>,
+    /// Problems that do not stop it.
+    pub warnings: Vec<Problem>,
+    /// What it will cost.
+    pub forecast: Forecast,
+}
+
+/// A spec that could run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Sorted.
+    pub tags: Vec<String>,
+    /// The file and line where it is declared.
+    pub declared: String,
+    /// Whether it replaces a built-in one of the same name.
+    pub replaces_built_in: bool,
+}
+
+impl Plan {
+    /// The pools that runs take places in.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolInfo> {
+        let limits = self.settings.limits.iter();
+        let limits = limits.map(|(name, limit)| (format!("limit:{name}"), *limit));
+        let targets = self.settings.targets.values();
+        let targets = targets.map(|t| (format!("target:{}", t.target.name), t.target.concurrency));
+        let global = ("global".to_owned(), self.settings.concurrency);
+        let pools = limits.chain(targets).chain([global]);
+        pools
+            .map(|(name, limit)| PoolInfo { name, limit })
+            .collect()
+    }
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// Every problem of configuration and specs, in the order of the files, if one of them is more
+/// than a warning.
+pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
+    let Sources {
+        settings,
+        specs,
+        mut notes,
+    } = sources;
+    let declared = declared::read(&specs, &mut notes);
+    let mut compiler = Compiler {
+        settings: &settings,
+        declared: &declared,
+        notes: &mut notes,
+        claims: BTreeMap::new(),
+        used: BTreeSet::new(),
+        scheduled: Vec::new(),
+    };
+    for probe in &settings.probes {
+        compiler.probe(probe);
+    }
+    compiler.try_unused();
+    let scheduled = compiler.scheduled;
+    let known = declared.iter().map(Declared::known).collect();
+    let forecast = Forecast::of(&scheduled, &settings);
+    if forecast.series > settings.series_limit {
+        notes.problems.push(Problem::error(
+            &settings.at,
+            "metrics.series_limit",
+            format!(
+                "the plan has {} series, more than {}",
+                forecast.series, settings.series_limit
+            ),
+            "select fewer specs, shorten deadlines (they make the histograms long), or raise the limit",
+        ));
+    }
+    let mut problems = notes.problems;
+    problems.sort_by(|a, b| (&a.at, &a.key, &a.what).cmp(&(&b.at, &b.key, &b.what)));
+    problems.dedup();
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        return Err(problems);
+    }
+    Ok(Plan {
+        settings,
+        scheduled,
+        known,
+        warnings: problems,
+        forecast,
+    })
+}
+
+struct Compiler<'a> {
+    settings: &'a Settings,
+    declared: &'a [Declared<'a>],
+    notes: &'a mut Notes,
+    /// Which probe claimed an identity.
+    claims: BTreeMap<Identity, &'a Probe>,
+    /// The specs that some probe selected.
+    used: BTreeSet<&'a str>,
+    scheduled: Vec<Arc<Scheduled>>,
+}
+
+impl<'a> Compiler<'a> {
+    fn probe(&mut self, probe: &'a Probe) {
+        let selected: Vec<_> = self
+            .declared
+            .iter()
+            .filter(|spec| probe.selection.selects(&spec.name, &spec.tags))
+            .collect();
+        if selected.is_empty() {
+            self.empty_selection(probe);
+        }
+        self.unknown_params(probe, &selected);
+        self.used
+            .extend(selected.iter().map(|spec| spec.name.as_str()));
+        let Some(target) = self.settings.targets.get(&probe.target) else {
+            return;
+        };
+        for spec in selected {
+            for variant in &spec.variants {
+                self.variant(probe, target, spec, variant);
+            }
+        }
+    }
+
+    fn variant(
+        &mut self,
+        probe: &'a Probe,
+        target: &TargetSettings,
+        spec: &Declared<'_>,
+        variant: &Variant,
+    ) {
+        let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let identity = Identity {
+            target: probe.target.clone(),
+            spec: spec.name.clone(),
+            variant: parts.join("-"),
+        };
+        if let Some(other) = self.claims.get(&identity) {
+            let problem = Problem::error(
+                &probe.at,
+                format!("probe.{}", probe.name),
+                format!("`{identity}` is claimed by probe `{}` too", other.name),
+                "exclude it from one of them, or give one an alias: as = \"…\"",
+            );
+            self.notes.problems.push(problem);
+            return;
+        }
+        self.claims.insert(identity.clone(), probe);
+
+        let given = |name: &str| {
+            let find = |params: &[crate::config::Param]| {
+                params
+                    .iter()
+                    .find(|param| param.name == name)
+                    .map(|param| param.value.clone())
+            };
+            find(&probe.params).or_else(|| find(&target.vars))
+        };
+        let Some(params) = self.params(spec, variant, Some(probe), &target.target.name, given)
+        else {
+            return;
+        };
+        if let Some(lowered) = lower::lower(spec, &params, self.notes)
+            && self.limits_suffice(spec, &lowered)
+        {
+            let scheduled = self.schedule(probe, target, spec, identity, lowered);
+            self.scheduled.push(Arc::new(scheduled));
+        }
+    }
+
+    fn schedule(
+        &self,
+        probe: &Probe,
+        target: &TargetSettings,
+        spec: &Declared<'_>,
+        identity: Identity,
+        lowered: Lowered,
+    ) -> Scheduled {
+        Scheduled {
+            info: Arc::new(SpecInfo {
+                identity,
+                tags: spec.tags.clone(),
+                description: spec.description.clone(),
+                probe: probe.name.clone(),
+                interval: probe.interval,
+                timeout: lowered.timeout,
+                objective: probe.objective,
+                state: probe.state,
+                steps: lowered.steps,
+                kinds: lowered.kinds.into_iter().collect(),
+                http_phases: self.settings.http_phases || lowered.http_phases,
+            }),
+            target: target.target.clone(),
+            case: lowered.case,
+            uses: lowered
+                .uses
+                .into_iter()
+                .map(|(name, (places, _))| (name, places))
+                .collect(),
+            teardown: lowered.teardown,
+            requests: lowered.requests,
+        }
+    }
+
+    /// The values of a spec's parameters, nearest first: matrix row, probe, target, default.
+    fn params(
+        &mut self,
+        spec: &Declared<'_>,
+        variant: &Variant,
+        probe: Option<&Probe>,
+        target: &str,
+        given: impl Fn(&str) -> Option<Value>,
+    ) -> Option<Params> {
+        let mut params = Params::from([("target.name".to_owned(), Value::from(target))]);
+        let mut complete = true;
+        for param in &spec.params {
+            let value = variant
+                .value(&param.name)
+                .cloned()
+                .or_else(|| given(&param.name))
+                .or_else(|| param.default.clone());
+            match (value, probe) {
+                (Some(value), _) => params.set(&param.name, value),
+                (None, None) => complete = false,
+                (None, Some(probe)) => {
+                    complete = false;
+                    let about = param
+                        .help
+                        .as_ref()
+                        .map(|help| format!(" ({help})"))
+                        .unwrap_or_default();
+                    let problem = Problem::error(
+                        &probe.at,
+                        format!("probe.{}", probe.name),
+                        format!(
+                            "spec `{}` needs the parameter `{}`{about}",
+                            spec.name, param.name
+                        ),
+                        format!(
+                            "write {0} = … into [target.{1}.vars], or params = {{ {0} = … }} into the probe",
+                            param.name, probe.target
+                        ),
+                    );
+                    self.notes.problems.push(problem);
+                }
+            }
+        }
+        for param in &variant.values {
+            params.set(&param.name, param.value.clone());
+        }
+        complete.then_some(params)
+    }
+
+    fn limits_suffice(&mut self, spec: &Declared<'_>, lowered: &Lowered) -> bool {
+        let mut suffice = true;
+        for (name, (places, at)) in &lowered.uses {
+            let (what, help) = match self.settings.limits.get(name) {
+                Some(limit) if limit >= places => continue,
+                Some(limit) => (
+                    format!("takes {places} of the limit `{name}`, which has {limit}"),
+                    format!("raise it: [limits] {name} = {places}"),
+                ),
+                None => (
+                    format!("there is no limit `{name}`"),
+                    format!("declare it: [limits] {name} = {places}"),
+                ),
+            };
+            suffice = false;
+            let key = format!("spec.{}.uses", spec.name);
+            self.notes
+                .problems
+                .push(Problem::error(at, key, what, help));
+        }
+        suffice
+    }
+
+    fn empty_selection(&mut self, probe: &Probe) {
+        let tags: BTreeSet<_> = self.declared.iter().flat_map(|spec| &spec.tags).collect();
+        let tags: Vec<_> = tags.into_iter().map(String::as_str).collect();
+        let wanted = probe.selection.tags.iter().chain(&probe.selection.all_tags);
+        let near = wanted
+            .filter_map(|tag| nearest(tag, tags.iter().copied()))
+            .next();
+        let help = match near {
+            Some(near) => format!("did you mean the tag `{near}`? `testerd list` shows all specs"),
+            None if self.declared.is_empty() => {
+                "there are no specs at all: name their files in [tester] specs".to_owned()
+            }
+            None => format!("tags there are: {}", tags.join(", ")),
+        };
+        let key = format!("probe.{}", probe.name);
+        let problem = Problem::error(&probe.at, key, "selects no spec", help);
+        self.notes.problems.push(problem);
+    }
+
+    fn unknown_params(&mut self, probe: &Probe, selected: &[&Declared<'_>]) {
+        for param in &probe.params {
+            let known = || selected.iter().flat_map(|spec| spec.param_names());
+            if known().any(|name| name == param.name) {
+                continue;
+            }
+            let help = match nearest(&param.name, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "specs declare their parameters in [spec.params]".to_owned(),
+            };
+            let key = format!("probe.{}.params.{}", probe.name, param.name);
+            let what = "no spec that the probe selects has this parameter";
+            self.notes
+                .problems
+                .push(Problem::error(&param.at, key, what, help));
+        }
+    }
+
+    /// Specs that nobody selects are tried as far as their own defaults go, so that a file with
+    /// mistakes is found before somebody needs it.
+    fn try_unused(&mut self) {
+        for spec in self.declared {
+            if self.used.contains(spec.name.as_str()) {
+                continue;
+            }
+            for variant in &spec.variants {
+                let params = self.params(spec, variant, None, "target", |_| None);
+                if let Some(params) = params {
+                    lower::lower(spec, &params, self.notes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! How long and whether: the deadline and cancellation of a subtree, only ever narrowed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What a leaf is raced against.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    pub(super) deadline: Instant,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Limits {
+    /// From now on, for `timeout`.
+    pub(super) fn from_now(timeout: Duration, cancel: &CancellationToken) -> Self {
+        Self {
+            deadline: Instant::now() + timeout,
+            cancel: cancel.clone(),
+        }
+    }
+
+    /// The same, but no longer than `timeout` from now.
+    pub(super) fn within(&self, timeout: Option<Duration>) -> Self {
+        let own = timeout.map_or(self.deadline, |timeout| Instant::now() + timeout);
+        Self {
+            deadline: self.deadline.min(own),
+            cancel: self.cancel.clone(),
+        }
+    }
+}

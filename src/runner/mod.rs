@@ -1,0 +1,101 @@
+//! One run of one spec variant on one target.
+//!
+//! `walk` is the only recursion, `perform` the only place where anything is raced. The runner
+//! knows no action, no exporter and no schedule: it walks a tree and tells what happened.
+
+mod id;
+mod limits;
+mod perform;
+mod walk;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use id::Ids;
+
+use crate::client::{Client, Connections};
+use crate::event::{Event, Exporters, RunRef};
+use crate::journal::Journal;
+use crate::outcome::Verdict;
+use crate::secret::Redactor;
+use crate::spec::{Run, Scheduled, Scope, Undoer};
+use limits::Limits;
+use perform::Stage;
+use walk::Walk;
+
+/// Everything that runs share.
+pub struct Runner {
+    /// The measured client.
+    pub client: Client,
+    /// Where undos are written down.
+    pub journal: Arc<dyn Journal>,
+    /// Who is told.
+    pub exporters: Exporters,
+    /// The code that carries out undos of a kind.
+    pub undoer: fn(&str) -> Option<Undoer>,
+    /// Begins the names of all that is created.
+    pub instance: String,
+}
+
+/// How runs are stopped.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Ends the body; teardown still happens.
+    pub cancel: CancellationToken,
+    /// Ends teardown too; the journal then still owes it.
+    pub kill: CancellationToken,
+}
+
+/// How a run came to begin.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun {
+    /// How late the scheduler was; absent outside a schedule.
+    pub lateness: Option<Duration>,
+    /// How long it waited for its permits.
+    pub queue_wait: Duration,
+}
+
+impl Runner {
+    /// Runs `spec` once. Dropping the future leaves its teardown to the journal.
+    pub async fn run(&self, spec: &Scheduled, run: RunRef, begun: Begun, stop: Stop) -> Verdict {
+        self.exporters.export(&Event::RunStarted {
+            run: run.clone(),
+            lateness: begun.lateness,
+            queue_wait: begun.queue_wait,
+        });
+        let started = Instant::now();
+        let names = Run {
+            id: run.id.clone(),
+            name: format!("{}-{}", self.instance, run.id).into(),
+        };
+        let mut redactor = Redactor::default();
+        let authorization = spec
+            .target
+            .auth
+            .as_ref()
+            .map(|auth| auth.header(&mut redactor));
+        let stage = Stage {
+            scope: Scope::new(&names),
+            run: names,
+            target: &spec.target,
+            client: &self.client,
+            connections: Connections::default(),
+            authorization: authorization.transpose(),
+        };
+        let mut walk = Walk::new(self, &run, stage, redactor, &stop);
+        let limits = Limits::from_now(spec.info.timeout, &stop.cancel);
+        walk.walk(&spec.case, limits).await;
+        let (verdict, failed) = walk.end();
+        self.exporters.export(&Event::RunFinished {
+            run,
+            verdict,
+            failed,
+            duration: started.elapsed(),
+            at: SystemTime::now(),
+        });
+        verdict
+    }
+}

@@ -1,0 +1,148 @@
+//! One leaf: the only place where work is raced against deadline, cancellation and panic. All of
+//! them become plain values here, so that nothing above is ever dropped half-way.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::HeaderValue;
+use tokio::time::{Instant, sleep_until};
+
+use super::limits::Limits;
+use crate::client::{Client, Connections};
+use crate::event::HttpPhases;
+use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
+use crate::spec::{Context, Done, Run, Scope, Step, Target, Work};
+
+/// What a run hands to each of its leaves.
+pub(super) struct Stage<'a> {
+    pub(super) run: Run,
+    pub(super) target: &'a Target,
+    pub(super) client: &'a Client,
+    pub(super) scope: Scope,
+    pub(super) connections: Connections,
+    pub(super) authorization: Result<Option<HeaderValue>, Failure>,
+}
+
+impl Stage<'_> {
+    pub(super) fn context<'b>(
+        &'b mut self,
+        deadline: Instant,
+        http: &'b mut Vec<HttpPhases>,
+    ) -> Context<'b> {
+        Context {
+            run: &self.run,
+            target: self.target,
+            scope: &self.scope,
+            deadline,
+            authorization: &self.authorization,
+            client: self.client,
+            connections: &mut self.connections,
+            http,
+        }
+    }
+}
+
+/// How a leaf ended.
+pub(super) struct Performance<T> {
+    pub(super) result: Result<T, Failure>,
+    pub(super) duration: Duration,
+    pub(super) retries: u32,
+    pub(super) http: Vec<HttpPhases>,
+}
+
+/// Performs a step: attempts, retries and polls until it ends one way or another.
+///
+/// A creating request that was sent is not dropped by cancellation; it has its own deadline.
+pub(super) async fn perform(
+    step: &Step,
+    stage: &mut Stage<'_>,
+    limits: &Limits,
+    mut retrying: impl FnMut(u32, &Failure),
+) -> Performance<Done> {
+    let creates = matches!(step.work, Work::Acquire { .. });
+    let begun = Instant::now();
+    let mut http = Vec::new();
+    let mut retries = 0;
+    let mut waiting_for: Option<String> = None;
+    let mut ended = loop {
+        let mut context = stage.context(limits.deadline, &mut http);
+        // The call itself may panic too, so it is made inside the future.
+        let attempt = async { step.work.action().perform(&mut context).await };
+        let failure = match race(attempt, limits, !creates).await {
+            Ok(done) => break Ok(done),
+            Err(failure) => failure,
+        };
+        let pause = match (failure.not_yet, step.poll) {
+            (true, Some(every)) => {
+                waiting_for = Some(failure.message);
+                every
+            }
+            _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
+                retries += 1;
+                retrying(retries, &failure);
+                step.retry.delay
+            }
+            _ => break Err(failure),
+        };
+        let pause = async { Ok(tokio::time::sleep(pause).await) };
+        if let Err(failure) = race(pause, limits, true).await {
+            break Err(failure);
+        }
+    };
+    let mut duration = begun.elapsed();
+    if let Err(failure) = &mut ended
+        && failure.fault == Fault::Target(Reason::Timeout)
+    {
+        // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
+        duration = duration.min(limits.deadline.saturating_duration_since(begun));
+        failure.message = match waiting_for {
+            Some(last) => format!("still waiting after {duration:.1?}: {last}"),
+            None => format!("no end within {duration:.1?}"),
+        };
+    }
+    Performance {
+        result: ended,
+        duration,
+        retries,
+        http,
+    }
+}
+
+/// A second attempt is for the target's faults; a second create only for what certainly made
+/// nothing, or two things would bear the same name.
+fn may_retry(failure: &Failure, creates: bool) -> bool {
+    let theirs = matches!(failure.fault, Fault::Target(reason) if reason != Reason::Timeout);
+    theirs && (!creates || failure.effect == Effect::Nothing)
+}
+
+/// Races work against its limits and its own panic.
+pub(super) async fn race<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    limits: &Limits,
+    cancellable: bool,
+) -> Result<T, Failure> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    tokio::select! {
+        biased;
+        ended = work => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+        () = sleep_until(limits.deadline) => Err(Failure::new(Reason::Timeout, "no end in time")),
+        () = limits.cancel.cancelled(), if cancellable => Err(cancelled()),
+    }
+}
+
+/// What a leaf that was cancelled ends with.
+pub(super) fn cancelled() -> Failure {
+    Failure::new(Cause::Cancelled, "cancelled")
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Failure::new(Cause::Panic, format!("panicked: {text}"))
+}

@@ -1,0 +1,479 @@
+//! The recursion over a case, and where teardown is guaranteed: straight-line code, because every
+//! leaf returns.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::limits::Limits;
+use super::perform::{Performance, Stage, cancelled, perform, race};
+use super::{Runner, Stop};
+use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
+use crate::journal::{JournalError, Note};
+use crate::outcome::{Cause, Effect, Failure, Fault, Reason, Verdict, chain};
+use crate::secret::Redactor;
+use crate::spec::{
+    Case, Done, Record, RecordId, Resource, Sequence, Step, Undone, Work, Wrapper, reference,
+};
+use crate::text::Lookup;
+
+/// How a case ended, as far as its neighbours care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Passed,
+    /// Skipped because a capture is missing: says nothing, stops nothing.
+    Skipped,
+    /// The rest of the suite is skipped.
+    NotPassed,
+}
+
+/// A change that must be undone at the end of its suite.
+struct Held {
+    record: RecordId,
+    step: Arc<str>,
+    timeout: Duration,
+}
+
+/// One run on its way through the tree.
+pub(super) struct Walk<'a> {
+    runner: &'a Runner,
+    run: &'a RunRef,
+    stage: Stage<'a>,
+    redactor: Redactor,
+    stop: &'a Stop,
+    /// Records armed and not undone yet, outermost first.
+    armed: Vec<RecordId>,
+    /// The first failing leaf in tree order.
+    failed: Option<FailedStep>,
+    /// The first failing teardown, which counts only if nothing else failed.
+    teardown_failed: Option<FailedStep>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        runner: &'a Runner,
+        run: &'a RunRef,
+        stage: Stage<'a>,
+        redactor: Redactor,
+        stop: &'a Stop,
+    ) -> Self {
+        Self {
+            runner,
+            run,
+            stage,
+            redactor,
+            stop,
+            armed: Vec::new(),
+            failed: None,
+            teardown_failed: None,
+        }
+    }
+
+    /// The verdict: that of the first failing leaf in tree order.
+    pub(super) fn end(self) -> (Verdict, Option<FailedStep>) {
+        if let Some(failed) = self.failed {
+            return (failed.failure.fault.into(), Some(failed));
+        }
+        match self.teardown_failed {
+            None => (Verdict::Pass, None),
+            Some(failed) => match failed.failure.fault {
+                Fault::Target(_) => (Verdict::Fail(Reason::Teardown), Some(failed)),
+                Fault::Ours(cause) => (Verdict::Inconclusive(cause), Some(failed)),
+            },
+        }
+    }
+
+    /// Walks one case. Boxed, because it is the recursion.
+    pub(super) fn walk<'b>(&'b mut self, case: &'b Case, limits: Limits) -> BoxFuture<'b, Ended> {
+        async move {
+            match case {
+                Case::Step(step) => {
+                    let (ended, held) = self.leaf(step, &limits, Phase::Body).await;
+                    debug_assert!(held.is_none(), "a resource as a step stands in a sequence");
+                    ended
+                }
+                Case::Sequence(sequence) => self.sequence(sequence, &limits).await,
+                Case::Wrapper(wrapper) => self.wrapper(wrapper, &limits).await,
+            }
+        }
+        .boxed()
+    }
+
+    async fn sequence(&mut self, sequence: &Sequence, limits: &Limits) -> Ended {
+        let limits = limits.within(sequence.timeout);
+        let mut stopped: Option<Arc<str>> = None;
+        let mut held = Vec::new();
+        for case in &sequence.cases {
+            let always = matches!(case, Case::Step(step) if step.always);
+            if let Some(why) = &stopped
+                && !(always && !limits.cancel.is_cancelled())
+            {
+                self.skip(case, why);
+                continue;
+            }
+            let ended = match case {
+                Case::Step(step) => {
+                    let (ended, new) = self.leaf(step, &limits, Phase::Body).await;
+                    held.extend(new);
+                    ended
+                }
+                Case::Sequence(_) | Case::Wrapper(_) => self.walk(case, limits.clone()).await,
+            };
+            if ended == Ended::NotPassed && stopped.is_none() {
+                stopped = Some(format!("{} did not pass", describe(case)).into());
+            }
+        }
+        for held in held.into_iter().rev() {
+            if self.teardown(held).await == Ended::NotPassed {
+                stopped.get_or_insert_with(|| "teardown".into());
+            }
+        }
+        match stopped {
+            None => Ended::Passed,
+            Some(_) => Ended::NotPassed,
+        }
+    }
+
+    async fn wrapper(&mut self, wrapper: &Wrapper, limits: &Limits) -> Ended {
+        let (setup, held) = self.leaf(&wrapper.setup, limits, Phase::Setup).await;
+        let mut ended = if setup == Ended::Passed {
+            self.walk(&wrapper.inner, limits.clone()).await
+        } else {
+            let why = format!("setup `{}` did not pass", wrapper.setup.name);
+            self.skip(&wrapper.inner, &why.into());
+            setup
+        };
+        if let Some(held) = held
+            && self.teardown(held).await == Ended::NotPassed
+        {
+            ended = Ended::NotPassed;
+        }
+        ended
+    }
+
+    /// Performs one step, and says what is to be undone at the end of its suite.
+    async fn leaf(&mut self, step: &Step, limits: &Limits, phase: Phase) -> (Ended, Option<Held>) {
+        let missing =
+            |read: &&crate::text::Read| self.stage.scope.get(&read.name, &read.key).is_none();
+        if let Some(read) = step.reads.iter().find(missing) {
+            let why = format!("${{{}.{}}} has no value", read.name, read.key);
+            self.skip_step(step, &why.into());
+            return (Ended::Skipped, None);
+        }
+        let limits = if step.always {
+            Limits::from_now(step.timeout.unwrap_or_default(), &limits.cancel)
+        } else {
+            limits.within(step.timeout)
+        };
+        if limits.cancel.is_cancelled() {
+            return (self.not_begun(step, phase, cancelled()), None);
+        }
+        if limits.deadline <= Instant::now() {
+            let late = Failure::new(Reason::Timeout, "no time was left to begin it");
+            return (self.not_begun(step, phase, late), None);
+        }
+        match &step.work {
+            Work::Act(_) => {
+                let performance = self.perform(step, &limits).await;
+                (self.finish(step, phase, performance), None)
+            }
+            Work::Acquire {
+                resource,
+                teardown_timeout,
+            } => {
+                let record = match self.arm(step, resource.as_ref(), &limits).await {
+                    Ok(record) => record,
+                    Err(failure) => return (self.not_begun(step, phase, failure), None),
+                };
+                let mut performance = self.perform(step, &limits).await;
+                let owed = self.settle_create(record, &mut performance).await;
+                let held = owed.then(|| {
+                    self.armed.push(record);
+                    Held {
+                        record,
+                        step: step.name.clone(),
+                        timeout: *teardown_timeout,
+                    }
+                });
+                (self.finish(step, phase, performance), held)
+            }
+        }
+    }
+
+    async fn perform(&mut self, step: &Step, limits: &Limits) -> Performance<Done> {
+        let (runner, run, redactor) = (self.runner, self.run, &self.redactor);
+        let retrying = |attempt, failure: &Failure| {
+            runner.exporters.export(&Event::AttemptFailed {
+                run: run.clone(),
+                step: step.name.clone(),
+                attempt,
+                failure: redacted(redactor, failure.clone()),
+            });
+        };
+        perform(step, &mut self.stage, limits, retrying).await
+    }
+
+    /// Writes the undo down. Only then may the creating request leave.
+    async fn arm(
+        &mut self,
+        step: &Step,
+        resource: &dyn Resource,
+        limits: &Limits,
+    ) -> Result<RecordId, Failure> {
+        let mut http = Vec::new();
+        let undo = resource.undo(&self.stage.context(limits.deadline, &mut http))?;
+        let record = Record {
+            undo,
+            step: reference(&step.name),
+            captures: std::collections::BTreeMap::new(),
+            created: false,
+            parent: self.armed.last().copied(),
+            target: self.stage.target.name.clone(),
+            endpoint: self.stage.target.endpoint.to_string(),
+            instance: self.runner.instance.clone(),
+            run: self.run.id.to_string(),
+            armed_at: SystemTime::now(),
+        };
+        self.runner
+            .journal
+            .arm(record)
+            .await
+            .map_err(|error| refusal(&error))
+    }
+
+    /// Notes what a create came to; says whether something is owed.
+    async fn settle_create(&self, id: RecordId, performance: &mut Performance<Done>) -> bool {
+        let note = match &performance.result {
+            Ok(done) if !done.made_nothing => {
+                let open = done.captures.iter().filter(|capture| !capture.secret);
+                Note::Created(open.map(|c| (c.key.clone(), c.value.clone())).collect())
+            }
+            Ok(_) => Note::Refused,
+            Err(failure) if failure.effect == Effect::Nothing => Note::Refused,
+            // Ambiguous: the record stands as it was armed, and the thing is found by its name.
+            Err(_) => return true,
+        };
+        let owed = note != Note::Refused;
+        if let Err(error) = self.runner.journal.note(id, note).await
+            && performance.result.is_ok()
+        {
+            performance.result = Err(refusal(&error));
+        }
+        owed
+    }
+
+    /// Keeps what a step captured, and tells how it ended.
+    fn finish(&mut self, step: &Step, phase: Phase, performance: Performance<Done>) -> Ended {
+        let failure = match performance.result {
+            Ok(done) => {
+                for capture in done.captures.iter().filter(|capture| capture.secret) {
+                    match &capture.value {
+                        serde_json::Value::String(text) => self.redactor.learn(text),
+                        value => self.redactor.learn(&value.to_string()),
+                    }
+                }
+                self.stage.scope.add(&step.name, done.captures);
+                None
+            }
+            Err(failure) => Some(redacted(&self.redactor, failure)),
+        };
+        // Only the target's failures can be allowed: a panic or a cancellation is no answer.
+        let allowed =
+            |failure: &&Failure| step.allow_failure && matches!(failure.fault, Fault::Target(_));
+        let counts = failure.as_ref().filter(|failure| !allowed(failure));
+        let is_allowed = failure.is_some() && counts.is_none();
+        let ended = if counts.is_some() {
+            Ended::NotPassed
+        } else {
+            Ended::Passed
+        };
+        if let Some(failure) = counts {
+            self.fail(&step.name, phase, failure);
+        }
+        self.export(Event::StepFinished {
+            run: self.run.clone(),
+            end: StepEnd {
+                step: step.name.clone(),
+                phase,
+                failure,
+                duration: performance.duration,
+                retries: performance.retries,
+                http: performance.http,
+                allowed: is_allowed,
+            },
+        });
+        ended
+    }
+
+    /// A step that failed before it began: nothing was measured, so it counts as skipped.
+    fn not_begun(&mut self, step: &Step, phase: Phase, failure: Failure) -> Ended {
+        let failure = redacted(&self.redactor, failure);
+        self.skip_step(step, &failure.message.as_str().into());
+        self.fail(&step.name, phase, &failure);
+        Ended::NotPassed
+    }
+
+    fn fail(&mut self, step: &Arc<str>, phase: Phase, failure: &Failure) {
+        self.failed.get_or_insert_with(|| FailedStep {
+            step: step.clone(),
+            phase,
+            failure: failure.clone(),
+        });
+    }
+
+    /// Undoes one change, from its record.
+    async fn teardown(&mut self, held: Held) -> Ended {
+        self.armed.retain(|record| *record != held.record);
+        self.stage.scope.forget(&held.step);
+        let limits = Limits::from_now(held.timeout, &self.stop.kill);
+        let begun = Instant::now();
+        let mut http = Vec::new();
+        let record = self
+            .runner
+            .journal
+            .read(held.record)
+            .await
+            .map_err(|e| refusal(&e));
+        let undone = match &record {
+            Ok(record) => self.undo(record, &limits, &mut http).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        let duration = begun.elapsed();
+        let created = record.as_ref().is_ok_and(|record| record.created);
+        let (note, result, failure) = match undone {
+            Ok(Undone::NotFound) if !created => {
+                let why = "not found after a create that nobody confirmed".to_owned();
+                (Note::Tried(why), TeardownResult::Owed, None)
+            }
+            Ok(Undone::Undone | Undone::NotFound) => (Note::Settled, TeardownResult::Done, None),
+            Err(failure) => {
+                let failure = redacted(&self.redactor, failure);
+                (
+                    Note::Tried(failure.message.clone()),
+                    TeardownResult::Failed,
+                    Some(failure),
+                )
+            }
+        };
+        // A note that cannot be written leaves the record owed, which is safe: undoing is idempotent.
+        let noted = self.runner.journal.note(held.record, note).await;
+        let failure = failure.or(noted.err().map(|error| refusal(&error)));
+        self.tell_teardown(
+            &held.step,
+            record.ok().as_ref(),
+            result,
+            failure,
+            duration,
+            http,
+        )
+    }
+
+    async fn undo(
+        &mut self,
+        record: &Record,
+        limits: &Limits,
+        http: &mut Vec<crate::event::HttpPhases>,
+    ) -> Result<Undone, Failure> {
+        let kind = &record.undo.kind;
+        let Some(undoer) = (self.runner.undoer)(kind) else {
+            let what = format!("nothing here can undo `{kind}`");
+            return Err(Failure::new(Cause::Input, what));
+        };
+        let mut context = self.stage.context(limits.deadline, http);
+        let work = async { undoer(record, &mut context).await };
+        race(work, limits, true).await
+    }
+
+    fn tell_teardown(
+        &mut self,
+        step: &Arc<str>,
+        record: Option<&Record>,
+        result: TeardownResult,
+        failure: Option<Failure>,
+        duration: Duration,
+        http: Vec<crate::event::HttpPhases>,
+    ) -> Ended {
+        let ended = if failure.is_some() {
+            Ended::NotPassed
+        } else {
+            Ended::Passed
+        };
+        if let Some(failure) = &failure {
+            self.teardown_failed.get_or_insert_with(|| FailedStep {
+                step: step.clone(),
+                phase: Phase::Teardown,
+                failure: failure.clone(),
+            });
+        }
+        self.export(Event::StepFinished {
+            run: self.run.clone(),
+            end: StepEnd {
+                step: step.clone(),
+                phase: Phase::Teardown,
+                failure,
+                duration,
+                retries: 0,
+                http,
+                allowed: false,
+            },
+        });
+        if let Some(record) = record {
+            self.export(Event::TeardownFinished {
+                run: self.run.clone(),
+                kind: record.undo.kind.clone(),
+                result,
+            });
+        }
+        ended
+    }
+
+    /// Records every leaf of a case as skipped.
+    fn skip(&self, case: &Case, why: &Arc<str>) {
+        match case {
+            Case::Step(step) => self.skip_step(step, why),
+            Case::Sequence(sequence) => sequence.cases.iter().for_each(|case| self.skip(case, why)),
+            Case::Wrapper(wrapper) => {
+                self.skip_step(&wrapper.setup, why);
+                self.skip(&wrapper.inner, why);
+            }
+        }
+    }
+
+    fn skip_step(&self, step: &Step, why: &Arc<str>) {
+        self.export(Event::StepSkipped {
+            run: self.run.clone(),
+            step: step.name.clone(),
+            why: why.clone(),
+        });
+    }
+
+    fn export(&self, event: Event) {
+        self.runner.exporters.export(&event);
+    }
+}
+
+fn describe(case: &Case) -> String {
+    match case {
+        Case::Step(step) => format!("step `{}`", step.name),
+        Case::Wrapper(wrapper) => format!("suite in `{}`", wrapper.setup.name),
+        Case::Sequence(sequence) => match &sequence.name {
+            Some(name) => format!("suite `{name}`"),
+            None => "an inner suite".to_owned(),
+        },
+    }
+}
+
+fn redacted(redactor: &Redactor, failure: Failure) -> Failure {
+    Failure {
+        message: redactor.redact(&failure.message),
+        ..failure
+    }
+}
+
+/// A journal that says no: our fault, and nothing was sent.
+fn refusal(error: &JournalError) -> Failure {
+    Failure::new(error.cause(), chain(error)).without_effect()
+}

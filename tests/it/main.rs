@@ -5,3 +5,5 @@
     clippy::print_stderr,
     missing_docs
 )]
+
+mod rig;

@@ -1,18 +1,32 @@
 //! testerd runs real user scenarios against a live cluster, again and again, and tells the truth
 //! about them. `ARCHITECTURE.md` has the picture; the modules below stand in the order of the flow.
+//! A module uses only those above it.
 
-pub mod event;
-pub mod grid;
+// Words: pure data and pure functions.
+pub mod text;
 pub mod outcome;
 pub mod secret;
-pub mod text;
+pub mod grid;
+pub mod event;
 
+// What a step can do.
+pub mod client;
+pub mod spec;
 pub mod action;
 pub mod catalog;
-pub mod client;
+
+// Text becomes a plan.
 pub mod config;
-pub mod journal;
 pub mod plan;
+
+// When and how it runs.
+pub mod journal;
 pub mod runner;
-pub mod spec;
 pub mod tester;
+
+// What people see.
+pub mod exporter;
+pub mod http;
+pub mod demo;
+pub mod service;
+pub mod cli;

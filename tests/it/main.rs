@@ -5,3 +5,6 @@
     clippy::print_stderr,
     missing_docs
 )]
+
+mod rig;
+mod shop;

@@ -1,0 +1,108 @@
+//! Response bodies: whole, of a given length, or trickled out over time. None of them is kept in
+//! memory, so that a test may ask for more than it has.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+static FILL: [u8; 65536] = [b'x'; 65536];
+
+/// The body of an answer.
+pub(super) enum Answer {
+    Whole(Full<Bytes>),
+    Fill { left: u64 },
+    Trickle(Trickle),
+}
+
+/// Pieces of one size, with a pause before each.
+pub(super) struct Trickle {
+    piece: usize,
+    pieces_left: u64,
+    gap: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Answer {
+    /// These bytes.
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Full::new(bytes.into()))
+    }
+
+    /// So many bytes, announced in `Content-Length`.
+    pub(super) fn fill(bytes: u64) -> Self {
+        Self::Fill { left: bytes }
+    }
+
+    /// `pieces` pieces of `piece` bytes, `gap` apart, the first after one gap.
+    pub(super) fn trickle(piece: u64, pieces: u64, gap: Duration) -> Self {
+        let piece = usize::try_from(piece).map_or(FILL.len(), |piece| piece.min(FILL.len()));
+        Self::Trickle(Trickle {
+            piece,
+            pieces_left: pieces,
+            gap,
+            sleep: Box::pin(tokio::time::sleep(gap)),
+        })
+    }
+}
+
+fn piece(length: usize) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    let bytes = Bytes::from_static(&FILL[..length]);
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(full) => Pin::new(full).poll_frame(cx),
+            Self::Fill { left: 0 } => Poll::Ready(None),
+            Self::Fill { left } => {
+                let length = usize::try_from(*left).map_or(FILL.len(), |left| left.min(FILL.len()));
+                *left -= length as u64;
+                piece(length)
+            }
+            Self::Trickle(trickle) => {
+                if trickle.pieces_left == 0 {
+                    return Poll::Ready(None);
+                }
+                if trickle.sleep.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                trickle.pieces_left -= 1;
+                let next = trickle.sleep.deadline() + trickle.gap;
+                trickle.sleep.as_mut().reset(next);
+                piece(trickle.piece)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(full) => full.is_end_stream(),
+            Self::Fill { left } => *left == 0,
+            Self::Trickle(trickle) => trickle.pieces_left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(full) => full.size_hint(),
+            Self::Fill { left } => SizeHint::with_exact(*left),
+            Self::Trickle(trickle) => {
+                SizeHint::with_exact(trickle.pieces_left * trickle.piece as u64)
+            }
+        }
+    }
+}

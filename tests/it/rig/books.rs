@@ -1,0 +1,220 @@
+//! What the rig keeps: which requests came and when, which items live, what is out of order.
+//!
+//! A request is entered under several keys, from the most to the least specific, and the same
+//! keys say where a fault applies: `DELETE /items/7`, `/items/7`, `DELETE /items/{id}`,
+//! `/items/{id}`. With `?id=NAME` each of them also exists as `KEY#NAME`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+/// How an endpoint misbehaves until it is healed. The effect is whatever the request would do:
+/// create the item, delete it, or merely be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No effect; answered with this status. For endpoints that have no effect to speak of.
+    Status(u16),
+    /// No effect; answered with this status.
+    FailBeforeEffect(u16),
+    /// Has its effect; answered with this status.
+    FailAfterEffect(u16),
+    /// Has its effect; answered with its own 2xx and JSON that breaks off.
+    Unreadable2xx,
+    /// No effect, no answer.
+    Hang,
+    /// Has its effect; no answer.
+    HangAfterEffect,
+    /// No effect; the connection is reset.
+    Reset,
+    /// Has its effect; the connection is reset.
+    ResetAfterEffect,
+    /// Has its effect so much later, also when the client has left; answered then, if it has not.
+    LateEffect(Duration),
+}
+
+/// The books, as the server and the test share them.
+#[derive(Default)]
+pub(super) struct Shared {
+    books: Mutex<Books>,
+    changed: Condvar,
+    /// Effects that come later than their request. Gone with the server.
+    pub(super) late: Mutex<JoinSet<()>>,
+}
+
+impl Shared {
+    /// Reads or corrects the books.
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    /// Enters something, and wakes whoever waits for it.
+    pub(super) fn enter<T>(&self, entry: impl FnOnce(&mut Books) -> T) -> T {
+        let entered = entry(&mut self.books());
+        self.changed.notify_all();
+        entered
+    }
+
+    /// Waits until the books say so; whether they did in time.
+    pub(super) fn until(&self, within: Duration, mut is_so: impl FnMut(&Books) -> bool) -> bool {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.books(), within, |books| !is_so(books))
+            .unwrap();
+        !waited.1.timed_out()
+    }
+}
+
+/// One item of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) id: u64,
+    pub(super) name: String,
+}
+
+/// Everything that is kept.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) connections: usize,
+    arrivals: HashMap<String, Vec<Instant>>,
+    faults: HashMap<String, Fault>,
+    items: BTreeMap<u64, String>,
+    last_id: u64,
+    created: Vec<String>,
+    deleted: Vec<String>,
+    dice: u64,
+}
+
+/// What a request finds when it comes in.
+pub(super) struct Arrival {
+    /// The how-manieth it is of its path, or of its `PATH#NAME`.
+    pub(super) nth: usize,
+    /// What is out of order.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Books {
+    /// Enters a request.
+    pub(super) fn arrived(
+        &mut self,
+        method: &str,
+        path: &str,
+        id: Option<&str>,
+        at: Instant,
+    ) -> Arrival {
+        let keys = keys(method, path, id);
+        let fault = keys.iter().find_map(|key| self.faults.get(key)).copied();
+        for key in keys {
+            self.arrivals.entry(key).or_default().push(at);
+        }
+        let counted = id.map_or(path.to_owned(), |id| format!("{path}#{id}"));
+        Arrival {
+            nth: self.arrivals(&counted).len(),
+            fault,
+        }
+    }
+
+    pub(super) fn arrivals(&self, key: &str) -> &[Instant] {
+        self.arrivals.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn fail(&mut self, key: &str, fault: Fault) {
+        self.faults.insert(key.to_owned(), fault);
+    }
+
+    pub(super) fn heal(&mut self, key: &str) {
+        let was_ill = self.faults.remove(key).is_some();
+        assert!(was_ill, "nothing was out of order under `{key}`");
+    }
+
+    /// A new number, for items and chains.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// An item that somebody else made.
+    pub(super) fn seed(&mut self, name: &str) -> u64 {
+        let id = self.number();
+        self.items.insert(id, name.to_owned());
+        id
+    }
+
+    pub(super) fn create(&mut self, name: &str) -> Item {
+        self.created.push(name.to_owned());
+        Item {
+            id: self.seed(name),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(super) fn item(&self, id: u64) -> Option<Item> {
+        let name = self.items.get(&id)?.clone();
+        Some(Item { id, name })
+    }
+
+    /// Whether it was there.
+    pub(super) fn delete(&mut self, id: u64) -> bool {
+        let name = self.items.remove(&id);
+        let was_there = name.is_some();
+        self.deleted.extend(name);
+        was_there
+    }
+
+    /// By prefix, as many real searches do: strangers with similar names come back too.
+    pub(super) fn find(&self, prefix: &str) -> Vec<Item> {
+        let found = self.items.iter().filter(|(_, n)| n.starts_with(prefix));
+        let item = |(&id, name): (&u64, &String)| Item {
+            id,
+            name: name.clone(),
+        };
+        found.map(item).collect()
+    }
+
+    pub(super) fn alive(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.items.values().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn created(&self) -> &[String] {
+        &self.created
+    }
+
+    pub(super) fn deleted(&self) -> &[String] {
+        &self.deleted
+    }
+
+    /// The next of a fixed sequence of numbers in [0, 1): a test can be repeated.
+    pub(super) fn roll(&mut self) -> f64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let high = u32::try_from(mix(self.dice) >> 32).unwrap();
+        f64::from(high) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// The keys of a request, the most specific first.
+fn keys(method: &str, path: &str, id: Option<&str>) -> Vec<String> {
+    let mut paths = vec![path.to_owned()];
+    if path.starts_with("/items/") {
+        paths.push("/items/{id}".into());
+    }
+    let mut keys = Vec::new();
+    for path in paths {
+        if let Some(id) = id {
+            keys.push(format!("{method} {path}#{id}"));
+            keys.push(format!("{path}#{id}"));
+        }
+        keys.push(format!("{method} {path}"));
+        keys.push(path);
+    }
+    keys
+}
+
+/// Scrambles a number (the finalizer of splitmix64).
+pub(super) fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

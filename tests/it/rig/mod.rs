@@ -1,0 +1,184 @@
+//! A target that misbehaves on demand and keeps books, for the tests: what a prober did is read
+//! from here, not from the prober.
+//!
+//! It runs in the test's own process, on a thread and a runtime of its own, so that neither a
+//! test's paused clock nor its blocking calls reach it. Timers tick in milliseconds.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/ok` | `{"ok":true}` |
+//! | `/delay?ms=N` | the same, N ms after the request came |
+//! | `/status/CODE` | that status, 200 to 999 |
+//! | `/flaky?p=P` | 500 with probability P, from a fixed sequence |
+//! | `/ready-after?n=K&id=NAME` | `{"ready":false}` K times, then `{"ready":true}` |
+//! | `/fail-first?n=K&id=NAME` | 500 K times, then 200 |
+//! | `/chain/1` … `/chain/4` | `{"step":K,"token":"T"}`; 2 to 4 need the token of the step before, as header `X-Token` or `?token=`, else 403 |
+//! | `/json` | `{"echo":BODY,"headers":{…}}` of a JSON body; 400 if it is none |
+//! | `/redirect?n=K` | K redirects, then `/ok`; `?loop=1` never ends |
+//! | `/hang`, `/reset`, `/close` | nothing ever; a TCP reset; a clean close |
+//! | `/big?bytes=N` | N bytes, at most 1 GiB |
+//! | `/slowbody?bytes=N&ms=M&chunks=K` | headers at once, then K pieces of N bytes, M ms apart |
+//! | `/badjson` | `{"ok":tru`, as application/json |
+//! | `POST /items` `{"name":…}` | 201 `{"id","name","price"}`; 400 without a name |
+//! | `GET /items?name=PREFIX` | `{"found":[{"id","name"}…]}`, strangers too; all without a name |
+//! | `GET`, `DELETE /items/{id}` | 200, 204; 404 once it is gone |
+
+mod answer;
+mod ask;
+mod body;
+mod books;
+mod conn;
+mod selftest;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use ask::{Told, ask, ask_with, get};
+pub(crate) use books::Fault;
+
+use books::Shared;
+use conn::{Resettable, Switch};
+
+/// A running target. It stops when it is dropped.
+pub(crate) struct Rig {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Rig {
+    /// Starts on a free port of 127.0.0.1.
+    pub(crate) fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let stop = CancellationToken::new();
+        let (served, stopped) = (Arc::clone(&shared), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(serve(listener, &served, &stopped));
+        });
+        Self {
+            addr,
+            shared,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Where it listens, as `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Requests seen under `key`: a path, `METHOD path`, either with `#NAME` for those with
+    /// `?id=NAME`. All items together are `/items/{id}`.
+    pub(crate) fn count(&self, key: &str) -> usize {
+        self.shared.books().arrivals(key).len()
+    }
+
+    /// When each request under `key` came.
+    pub(crate) fn arrivals(&self, key: &str) -> Vec<Instant> {
+        self.shared.books().arrivals(key).to_vec()
+    }
+
+    /// Waits until `count` requests have come under `key`; whether they did in time.
+    pub(crate) fn reaches(&self, key: &str, count: usize, within: Duration) -> bool {
+        let enough = |books: &books::Books| books.arrivals(key).len() >= count;
+        self.shared.until(within, enough)
+    }
+
+    /// Waits until exactly these items are alive; whether they were in time.
+    pub(crate) fn comes_to(&self, alive: &[&str], within: Duration) -> bool {
+        self.shared.until(within, |books| books.alive() == alive)
+    }
+
+    /// Connections accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.books().connections
+    }
+
+    /// The names of the items alive, sorted.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        self.shared.books().alive()
+    }
+
+    /// The names of the items that requests made, in that order.
+    pub(crate) fn created(&self) -> Vec<String> {
+        self.shared.books().created().to_vec()
+    }
+
+    /// The names of the items that requests deleted, in that order.
+    pub(crate) fn deleted(&self) -> Vec<String> {
+        self.shared.books().deleted().to_vec()
+    }
+
+    /// Puts in an item that somebody else made, and tells its id.
+    pub(crate) fn seed(&self, name: &str) -> u64 {
+        self.shared.enter(|books| books.seed(name))
+    }
+
+    /// Makes what is known under `key` misbehave until it is healed; the most specific key wins.
+    pub(crate) fn fail(&self, key: &str, fault: Fault) {
+        self.shared.enter(|books| books.fail(key, fault));
+    }
+
+    /// Undoes [`Rig::fail`]. Requests that hang go on hanging.
+    pub(crate) fn heal(&self, key: &str) {
+        self.shared.enter(|books| books.heal(key));
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let ended = self.thread.take().map(JoinHandle::join);
+        let panicked = ended.is_some_and(|ended| ended.is_err());
+        assert!(!panicked || std::thread::panicking(), "the rig panicked");
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, stop: &CancellationToken) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => ended.unwrap(),
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else {
+                    // Out of descriptors: wait for connections to close instead of spinning.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                shared.enter(|books| books.connections += 1);
+                connections.spawn(converse(stream, Arc::clone(shared)));
+            }
+        }
+    }
+    // Before the runtime goes: the test's handle keeps `shared`, and this with it.
+    shared.late.lock().unwrap().abort_all();
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    stream.set_nodelay(true).unwrap();
+    let switch = Switch::default();
+    let io = TokioIo::new(Resettable::new(stream, switch.clone()));
+    let service = service_fn(|asked| answer::answer(asked, Arc::clone(&shared), switch.clone()));
+    // How a conversation ends is the client's affair, or was asked for.
+    let _ = http1::Builder::new().serve_connection(io, service).await;
+}

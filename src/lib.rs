@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod secret;
 pub mod grid;
 pub mod event;
+pub mod contract;
 
 // What a step can do.
 pub mod client;

@@ -148,7 +148,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> BTreeMap<String, u32> {
             }
             None => fields.problem(
                 &entry.key,
-                format!("must be a positive integer, but is {}", entry.node.kind()),
+                format!("is {}, not a positive integer", entry.node.kind()),
                 "say how many may be used at once, such as gpu = 2",
             ),
         }

@@ -104,6 +104,8 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<Auth> {
     let auth = match (bearer, username, password) {
         (Some(token), None, None) => Some(Auth::Bearer(token)),
         (None, Some(username), Some(password)) => Some(Auth::Basic { username, password }),
+        // What is there but unreadable has its problem already.
+        _ if fields.has("bearer") != (fields.has("username") && fields.has("password")) => None,
         _ => {
             let help = "give either `bearer`, or `username` and `password`";
             fields.problem("", "is neither bearer nor basic authentication", help);

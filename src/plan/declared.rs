@@ -95,7 +95,10 @@ pub(super) fn read<'a>(sources: &'a [Source], notes: &mut Notes) -> Vec<Declared
                 // Built-in specs come first.
                 other => {
                     let replaces_built_in = other.is_some();
-                    let spec = Declared { replaces_built_in, ..spec };
+                    let spec = Declared {
+                        replaces_built_in,
+                        ..spec
+                    };
                     specs.insert(spec.name.clone(), spec);
                 }
             }
@@ -175,11 +178,7 @@ fn declarations(mut fields: Fields<'_, '_>) -> Vec<Declaration> {
                 "write {} = {{ default = … }} or {{ required = true }}",
                 entry.key
             );
-            fields.problem(
-                &entry.key,
-                format!("must be a table, but is {}", entry.node.kind()),
-                help,
-            );
+            fields.problem(&entry.key, format!("is {}", entry.node.kind()), help);
             continue;
         };
         let Some(mut param) = fields.table_of(entry) else {

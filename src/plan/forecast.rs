@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Settings;
+use crate::contract;
+use crate::event::PoolInfo;
 use crate::spec::Scheduled;
+
+/// The exporters that may drop something while the daemon serves: the log.
+const EXPORTERS: usize = 1;
 
 /// What `testerd check` says about a good plan.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,7 +28,7 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    pub(super) fn of(scheduled: &[Arc<Scheduled>], settings: &Settings) -> Self {
+    pub(super) fn of(scheduled: &[Arc<Scheduled>], pools: &[PoolInfo]) -> Self {
         let per_second = |spec: &Scheduled| 1.0 / spec.info.interval.as_secs_f64();
         let longest_teardown = scheduled
             .iter()
@@ -46,14 +50,9 @@ impl Forecast {
                 .iter()
                 .map(|spec| f64::from(spec.requests) * per_second(spec))
                 .sum(),
-            series: series(&infos, settings),
+            series: contract::series(&infos, pools, EXPORTERS),
             longest_teardown,
             stop_timeout: longest_create + longest_teardown,
         }
     }
-}
-
-fn series(infos: &[Arc<crate::event::SpecInfo>], settings: &Settings) -> u64 {
-    let _ = (infos, settings);
-    0
 }

@@ -532,7 +532,7 @@ fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
                 uses.insert(entry.key.clone(), (places, entry.at.clone()));
             }
             _ => {
-                let what = format!("must be a positive integer, but is {}", entry.node.kind());
+                let what = format!("is {}, not a positive integer", entry.node.kind());
                 fields.problem(
                     &entry.key,
                     what,

@@ -52,19 +52,24 @@ pub struct KnownSpec {
 }
 
 impl Plan {
-    /// The pools that runs take places in.
+    /// The pools that runs take places in; the global one is the last.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolInfo> {
-        let limits = self.settings.limits.iter();
-        let limits = limits.map(|(name, limit)| (format!("limit:{name}"), *limit));
-        let targets = self.settings.targets.values();
-        let targets = targets.map(|t| (format!("target:{}", t.target.name), t.target.concurrency));
-        let global = ("global".to_owned(), self.settings.concurrency);
-        let pools = limits.chain(targets).chain([global]);
-        pools
-            .map(|(name, limit)| PoolInfo { name, limit })
-            .collect()
+        pools(&self.settings)
     }
+}
+
+fn pools(settings: &Settings) -> Vec<PoolInfo> {
+    let limits = settings.limits.iter();
+    let limits = limits.map(|(name, limit)| (format!("limit:{name}"), *limit));
+    let targets = settings.targets.values();
+    let targets = targets.map(|t| (format!("target:{}", t.target.name), t.target.concurrency));
+    let pools = limits
+        .chain(targets)
+        .chain([("global".to_owned(), settings.concurrency)]);
+    pools
+        .map(|(name, limit)| PoolInfo { name, limit })
+        .collect()
 }
 
 /// Makes the plan.
@@ -93,7 +98,7 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
     compiler.try_unused();
     let scheduled = compiler.scheduled;
     let known = declared.iter().map(Declared::known).collect();
-    let forecast = Forecast::of(&scheduled, &settings);
+    let forecast = Forecast::of(&scheduled, &pools(&settings));
     if forecast.series > settings.series_limit {
         notes.problems.push(Problem::error(
             &settings.at,

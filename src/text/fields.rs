@@ -179,12 +179,7 @@ impl<'a, 'n> Fields<'a, 'n> {
 
     fn expected<T>(&mut self, at: &At, key: &str, wanted: &str, value: &Value) -> Option<T> {
         let shown = shown(value);
-        self.wrong(
-            at,
-            key,
-            format!("must be {wanted}, but is {shown}"),
-            format!("write {wanted}"),
-        );
+        self.wrong(at, key, format!("is {shown}"), format!("write {wanted}"));
         None
     }
 

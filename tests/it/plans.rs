@@ -1,0 +1,142 @@
+//! Plans from text: each file in `tests/plans/ok` has a tree, each in `tests/plans/bad` the full
+//! list of its problems. To report a bug in either, add a file.
+//!
+//! A file is a configuration and, below the line `# --- specs.toml`, the specs it runs.
+
+use std::fmt::Write;
+
+use testerd::config::{Overrides, Sources};
+use testerd::plan::{self, Plan};
+use testerd::spec::{Case, Work};
+use testerd::text::Problem;
+
+const MARK: &str = "# --- specs.toml\n";
+
+pub(crate) fn compile(text: &str) -> Result<Plan, Vec<Problem>> {
+    let (config, specs) = text.split_once(MARK).unwrap_or((text, ""));
+    let mut sources = Sources::from_text("testerd.toml", config, &Overrides::default())?;
+    if !specs.is_empty() {
+        sources.add("specs.toml", specs, false);
+    }
+    plan::compile(sources)
+}
+
+#[test]
+fn bad_files_have_all_their_problems_told() {
+    insta::glob!("../plans", "bad/*.toml", |path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let problems = compile(&text)
+            .err()
+            .unwrap_or_else(|| panic!("{} makes a plan", path.display()));
+        let mut told = String::new();
+        for problem in &problems {
+            assert!(!problem.help.is_empty(), "no remedy: {problem}");
+            writeln!(told, "{problem}").unwrap();
+        }
+        insta::assert_snapshot!(told);
+    });
+}
+
+#[test]
+fn good_files_become_trees() {
+    insta::glob!("../plans", "ok/*.toml", |path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let plan = compile(&text).unwrap_or_else(|problems| {
+            panic!(
+                "{}: {}",
+                path.display(),
+                problems
+                    .iter()
+                    .fold(String::new(), |all, p| all + &format!("\n{p}"))
+            )
+        });
+        let mut told = String::new();
+        for spec in &plan.scheduled {
+            let info = &spec.info;
+            writeln!(
+                told,
+                "{} every {:?}, {:?} at most, uses {:?}",
+                info.identity, info.interval, info.timeout, spec.uses
+            )
+            .unwrap();
+            tree(&spec.case, 1, &mut told);
+        }
+        writeln!(told, "{:#?}", plan.forecast).unwrap();
+        insta::assert_snapshot!(told);
+    });
+}
+
+fn tree(case: &Case, depth: usize, told: &mut String) {
+    let indent = "  ".repeat(depth);
+    match case {
+        Case::Step(step) => {
+            let work = match &step.work {
+                Work::Act(_) => "step".to_owned(),
+                Work::Acquire {
+                    teardown_timeout, ..
+                } => format!("resource (teardown {teardown_timeout:?})"),
+            };
+            write!(told, "{indent}{work} {}", step.name).unwrap();
+            if let Some(timeout) = step.timeout {
+                write!(told, ", {timeout:?} at most").unwrap();
+            }
+            if step.retry.attempts > 1 {
+                write!(
+                    told,
+                    ", {} attempts {:?} apart",
+                    step.retry.attempts, step.retry.delay
+                )
+                .unwrap();
+            }
+            if let Some(every) = step.poll {
+                write!(told, ", polled every {every:?}").unwrap();
+            }
+            for (flag, word) in [(step.always, "always"), (step.allow_failure, "may fail")] {
+                if flag {
+                    write!(told, ", {word}").unwrap();
+                }
+            }
+            for read in &step.reads {
+                write!(told, ", reads {}.{}", read.name, read.key).unwrap();
+            }
+            writeln!(told).unwrap();
+        }
+        Case::Sequence(sequence) => {
+            let name = sequence.name.as_deref().unwrap_or("-");
+            write!(told, "{indent}sequence {name}").unwrap();
+            if let Some(timeout) = sequence.timeout {
+                write!(told, ", {timeout:?} at most").unwrap();
+            }
+            writeln!(told).unwrap();
+            sequence
+                .cases
+                .iter()
+                .for_each(|case| tree(case, depth + 1, told));
+        }
+        Case::Wrapper(wrapper) => {
+            writeln!(told, "{indent}wrapper").unwrap();
+            let Case::Step(_) = wrapper.inner.as_ref() else {
+                write_setup(wrapper, depth + 1, told);
+                tree(&wrapper.inner, depth + 1, told);
+                return;
+            };
+            unreachable!("a wrapper holds a suite");
+        }
+    }
+}
+
+fn write_setup(wrapper: &testerd::spec::Wrapper, depth: usize, told: &mut String) {
+    let indent = "  ".repeat(depth);
+    let Work::Acquire {
+        teardown_timeout, ..
+    } = &wrapper.setup.work
+    else {
+        unreachable!("a setup is a resource");
+    };
+    writeln!(
+        told,
+        "{indent}setup {} (teardown {teardown_timeout:?})",
+        wrapper.setup.name
+    )
+    .unwrap();
+}

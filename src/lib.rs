@@ -2,6 +2,7 @@
 //! about them. `ARCHITECTURE.md` has the picture; the modules below stand in the order of the flow.
 
 pub mod client;
+pub mod contract;
 pub mod event;
 pub mod grid;
 pub mod outcome;

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod contract;
 pub mod event;
+pub mod exporter;
 pub mod grid;
 pub mod outcome;
 pub mod secret;

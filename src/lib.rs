@@ -6,6 +6,7 @@ pub mod contract;
 pub mod event;
 pub mod exporter;
 pub mod grid;
+pub mod http;
 pub mod outcome;
 pub mod secret;
 pub mod spec;

@@ -1,0 +1,113 @@
+//! When `/metrics` was scraped, so that a stop can wait for one last time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// How much later than expected the next scrape may come.
+const SLACK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Scrapes {
+    seen: Mutex<Seen>,
+    /// The number of the latest scrape that was finished.
+    finished: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many began.
+    begun: u64,
+    last: Option<(Instant, SystemTime)>,
+    /// Between the last two.
+    interval: Option<Duration>,
+}
+
+impl Scrapes {
+    /// A scrape begins: its number.
+    pub(super) fn begin(&self) -> u64 {
+        let mut seen = self.seen();
+        let now = Instant::now();
+        seen.interval = seen.last.map(|(last, _)| now - last);
+        seen.last = Some((now, SystemTime::now()));
+        seen.begun += 1;
+        seen.begun
+    }
+
+    /// The scrape of this number has its answer; a stop lets it be sent.
+    pub(super) fn finish(&self, scrape: u64) {
+        self.finished
+            .send_modify(|latest| *latest = scrape.max(*latest));
+    }
+
+    pub(super) fn last(&self) -> Option<SystemTime> {
+        self.seen().last.map(|(_, at)| at)
+    }
+
+    /// Waits for one whole scrape that has not begun yet: one that is under way may already have
+    /// passed by what was counted just now.
+    pub(super) async fn wait(&self, at_most: Duration) {
+        let (begun, interval) = {
+            let seen = self.seen();
+            (seen.begun, seen.interval)
+        };
+        if begun == 0 {
+            return;
+        }
+        let at_most = interval.map_or(at_most, |interval| at_most.min(interval + SLACK));
+        let mut finished = self.finished.subscribe();
+        // Either way there is nothing more to wait for.
+        let _ = timeout(at_most, finished.wait_for(|latest| *latest > begun)).await;
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join;
+
+    use super::*;
+
+    async fn waited(scrapes: &Scrapes, at_most: u64) -> Duration {
+        let begun = Instant::now();
+        scrapes.wait(Duration::from_secs(at_most)).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_one_more_scrape() {
+        let seconds = Duration::from_secs;
+        let near = |waited: Duration, expected: u64| {
+            assert_eq!(waited.as_millis() / 10, u128::from(expected) * 100);
+        };
+        let scrapes = Scrapes::default();
+        near(waited(&scrapes, 30).await, 0);
+
+        // One scrape tells no interval.
+        scrapes.finish(scrapes.begin());
+        assert!(scrapes.last().is_some());
+        near(waited(&scrapes, 30).await, 30);
+
+        // Fifteen seconds apart: a scraper that lives is back within sixteen.
+        tokio::time::advance(seconds(15)).await;
+        scrapes.begin();
+        tokio::time::advance(seconds(15)).await;
+        let under_way = scrapes.begin();
+        near(waited(&scrapes, 30).await, 16);
+        near(waited(&scrapes, 3).await, 3);
+
+        let next = async {
+            scrapes.finish(under_way);
+            tokio::time::sleep(seconds(4)).await;
+            let next = scrapes.begin();
+            tokio::time::sleep(seconds(1)).await;
+            scrapes.finish(next);
+        };
+        near(join(waited(&scrapes, 30), next).await.0, 5);
+    }
+}

@@ -1,0 +1,223 @@
+//! The site as a scraper and a browser see it, over real sockets.
+
+use std::io::Read;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::event::{Event, Exporter, Exporters};
+use crate::exporter::sample::{loaded, spec, story};
+
+#[test]
+fn gzip_is_negotiated() {
+    for (accept, gzip) in [
+        (None, false),
+        (Some("gzip"), true),
+        (Some("deflate, GZIP;q=0.5"), true),
+        (Some("gzip;q=0, deflate"), false),
+        (Some("gzip; q=0.000"), false),
+        (Some("br, identity"), false),
+        (Some("xgzip"), false),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = accept {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
+        }
+        assert_eq!(accepts_gzip(&headers), gzip, "{accept:?}");
+    }
+}
+
+struct Answer {
+    status: u16,
+    /// Head and all header lines, in lower case.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+}
+
+async fn ask(address: std::net::SocketAddr, request: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let text = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let head = str::from_utf8(&answer[..end]).unwrap().to_lowercase();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head,
+        body: answer[end + 4..].to_vec(),
+    }
+}
+
+/// Serves a site while `check` runs, then stops it. The exporters are those that fill it.
+async fn served<F: Future<Output = ()>>(
+    address: &str,
+    check: impl FnOnce(std::net::SocketAddr, Arc<Site>, Exporters) -> F,
+) {
+    let (metrics, history) = (Arc::new(Metrics::new(vec![])), Arc::new(History::default()));
+    let exporters = Exporters::new(vec![metrics.clone(), history.clone()]);
+    let site = Arc::new(Site::new(metrics, history));
+    let server = Server::bind(&[address]).await.unwrap();
+    let bound = server.addresses().unwrap()[0];
+    let stop = CancellationToken::new();
+    let checked = async {
+        check(bound, Arc::clone(&site), exporters).await;
+        stop.cancel();
+    };
+    let serving = server.serve(Arc::clone(&site), stop.clone());
+    let (ended, ()) = tokio::join!(serving, checked);
+    ended.unwrap();
+}
+
+fn plan(names: &[&str]) -> Vec<Event> {
+    let specs: Vec<_> = names
+        .iter()
+        .map(|name| Arc::new(spec("shop", name, "")))
+        .collect();
+    let mut events = vec![loaded(&specs, Instant::now())];
+    events.extend(specs.iter().flat_map(story));
+    events
+}
+
+#[tokio::test]
+async fn every_route_answers() {
+    served("127.0.0.1:0", |address, site, exporters| async move {
+        for (request, status, text) in [
+            ("GET /-/healthy", 200, "healthy"),
+            ("GET /-/ready", 503, "no plan"),
+            ("GET /", 200, "No plan is running yet"),
+            ("GET /nothing", 404, ""),
+            ("POST /metrics", 405, ""),
+            ("DELETE /", 405, ""),
+        ] {
+            let answer = ask(address, request, "").await;
+            assert_eq!(answer.status, status, "{request}");
+            assert!(answer.text().contains(text), "{request}: {}", answer.text());
+        }
+        for event in plan(&["checkout"]) {
+            exporters.export(&event);
+        }
+        assert_eq!(ask(address, "GET /-/ready", "").await.status, 200);
+
+        assert_eq!(site.last_scrape(), None);
+        let plain = ask(address, "GET /metrics", "").await;
+        let zipped = ask(address, "GET /metrics", "accept-encoding: gzip\r\n").await;
+        assert!(site.last_scrape().is_some());
+        let kind = "content-type: text/plain; version=0.0.4; charset=utf-8\r\n";
+        assert!(plain.head.contains(kind), "{}", plain.head);
+        assert!(zipped.head.contains(kind), "{}", zipped.head);
+        assert!(!plain.head.contains("content-encoding"));
+        assert!(zipped.head.contains("content-encoding: gzip"));
+        let mut text = String::new();
+        let mut decoder = flate2::read::GzDecoder::new(&*zipped.body);
+        decoder.read_to_string(&mut text).unwrap();
+        for text in [plain.text(), &text] {
+            assert!(
+                text.contains("testerd_runs_total{target=\"shop\""),
+                "{text}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_and_messages_cannot_change_the_page() {
+    served("127.0.0.1:0", |address, _, exporters| async move {
+        let hostile = "<script>alert('x')</script>\"&";
+        for event in plan(&[hostile]) {
+            exporters.export(&event);
+        }
+        let answer = ask(address, "GET /", "").await;
+        let page = answer.text();
+        assert!(!page.contains("<script"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;"));
+        assert!(
+            answer
+                .head
+                .contains("content-security-policy: default-src 'none'")
+        );
+    })
+    .await;
+}
+
+#[test]
+fn the_page_shows_the_last_runs() {
+    let history = History::default();
+    for event in plan(&["checkout"]).into_iter().take(12) {
+        history.export(&event);
+    }
+    let entries = history.snapshot().unwrap();
+    let at = entries[0].last.as_ref().unwrap().at;
+    let page = page::render(Some(&entries), Some(at), at + Duration::from_secs(65));
+    let body = page.split_once("<body>").unwrap().1;
+    insta::assert_snapshot!(body.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+}
+
+#[tokio::test]
+async fn addresses_mean_what_they_say() {
+    for (address, reached) in [
+        ("127.0.0.1:0", vec!["127.0.0.1"]),
+        ("localhost:0", vec!["localhost"]),
+        ("[::1]:0", vec!["::1"]),
+        (":0", vec!["127.0.0.1", "::1"]),
+    ] {
+        let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+        if !has_ipv6 && address.contains("::1") {
+            continue;
+        }
+        let server = Server::bind(&[address]).await.unwrap();
+        let port = server.addresses().unwrap()[0].port();
+        for host in reached {
+            if has_ipv6 || !host.contains(':') {
+                TcpStream::connect((host, port)).await.unwrap();
+            }
+        }
+        // The second one is told which address is taken.
+        let taken = server.addresses().unwrap()[0].to_string();
+        let error = Server::bind(&[&taken]).await.unwrap_err();
+        assert!(error.to_string().contains(&taken), "{error}");
+    }
+    assert!(Server::bind(&[":port"]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_idle_connections() {
+    let (keep, kept) = std::sync::mpsc::channel();
+    served("127.0.0.1:0", |address, _, _| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /-/healthy HTTP/1.1\r\nhost: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.read_u8().await.unwrap();
+        keep.send(stream).unwrap();
+    })
+    .await;
+    kept.recv().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_client_that_hangs() {
+    let (keep, kept) = std::sync::mpsc::channel();
+    served("127.0.0.1:0", |address, _, _| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        keep.send(stream).unwrap();
+    })
+    .await;
+    kept.recv().unwrap();
+}

@@ -26,7 +26,7 @@ use crate::exporter::log::{Guard, Log};
 use crate::exporter::metrics::Metrics;
 use crate::exporter::queue::Dropped;
 use crate::exporter::terminal::Terminal;
-use crate::http::{Pages, Server};
+use crate::http::{Server, Site};
 use crate::journal::{Journal, MemoryJournal};
 use crate::outcome::{Verdict, chain};
 use crate::plan::{self, Plan};
@@ -76,7 +76,9 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
                 serving(plan, dropped, Some(shop)).await
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| complain(&problem.to_string()));
+                problems
+                    .iter()
+                    .for_each(|problem| complain(&problem.to_string()));
                 Exit::Config
             }
         }
@@ -130,10 +132,19 @@ pub fn run(plan: Plan, logging: Logging) -> Exit {
         };
         shown.finish();
         if lost.count() > 0 {
-            complain(&format!("{} lines were not shown: the output was blocked", lost.count()));
+            complain(&format!(
+                "{} lines were not shown: the output was blocked",
+                lost.count()
+            ));
         }
         complain_of_owed(journal.as_ref()).await;
-        judge(&verdicts.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), &stop)
+        judge(
+            &verdicts
+                .iter()
+                .map(|(_, verdict)| *verdict)
+                .collect::<Vec<_>>(),
+            &stop,
+        )
     })
 }
 
@@ -170,16 +181,29 @@ async fn serving(plan: Plan, dropped: Dropped, shop: Option<Shop>) -> Exit {
     let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
     let history = Arc::new(History::default());
     let exporters: Vec<Arc<dyn Exporter>> = vec![metrics.clone(), history.clone(), Arc::new(Log)];
-    let pages = Pages::new(metrics, history);
+    let pages = Arc::new(Site::new(metrics, history));
     let grace = plan.settings.stop_grace;
     let scheduled = plan.scheduled.len();
     let stop = Stop::default();
     let journal = Arc::new(MemoryJournal::default());
-    let tester = tester(plan, Exporters::new(exporters), journal.clone(), stop.clone());
+    let tester = tester(
+        plan,
+        Exporters::new(exporters),
+        journal.clone(),
+        stop.clone(),
+    );
 
     let last = CancellationToken::new();
     let mut spine = JoinSet::new();
-    info!(addresses = server.addresses(), specs = scheduled, "testerd is running");
+    let addresses: Vec<_> = match server.addresses() {
+        Ok(addresses) => addresses.iter().map(ToString::to_string).collect(),
+        Err(error) => return failed("cannot listen", &error),
+    };
+    info!(
+        addresses = addresses.join(" "),
+        specs = scheduled,
+        "testerd is running"
+    );
     let (served, end) = (pages.clone(), last.clone());
     spine.spawn(async move { Ended::Server(server.serve(served, end).await) });
     if let Some(shop) = shop {
@@ -187,7 +211,10 @@ async fn serving(plan: Plan, dropped: Dropped, shop: Option<Shop>) -> Exit {
         spine.spawn(async move { Ended::Server(shop.serve(end).await) });
     }
     spine.spawn(async move { Ended::Tester(tester.serve(grace, heartbeat()).await) });
-    notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("{scheduled} specs"))]);
+    notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&format!("{scheduled} specs")),
+    ]);
 
     tokio::select! {
         () = signals.next() => {}
@@ -201,14 +228,19 @@ async fn serving(plan: Plan, dropped: Dropped, shop: Option<Shop>) -> Exit {
         let exit = match spine.join_next().await {
             Some(Ok(Ended::Tester(0))) => Exit::Done,
             Some(Ok(Ended::Tester(dropped))) => {
-                warn!(runs = dropped, "the grace is over: these runs were dropped before their end");
+                warn!(
+                    runs = dropped,
+                    "the grace is over: these runs were dropped before their end"
+                );
                 Exit::Done
             }
             ended => return broken(ended),
         };
         log_owed(journal.as_ref()).await;
         // Pages go last, so that one more scrape sees how it ended.
-        pages.wait_for_scrape(deadline.saturating_duration_since(Instant::now())).await;
+        pages
+            .wait_for_scrape(deadline.saturating_duration_since(Instant::now()))
+            .await;
         last.cancel();
         while let Some(ended) = spine.join_next().await {
             if !matches!(ended, Ok(Ended::Server(Ok(())))) {

@@ -53,10 +53,20 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// What is logged: error, warn, info, debug or trace.
-    #[arg(long = "log.level", global = true, default_value = "info", value_name = "LEVEL")]
+    #[arg(
+        long = "log.level",
+        global = true,
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
     log_level: String,
     /// How it is logged: logfmt or json.
-    #[arg(long = "log.format", global = true, default_value = "logfmt", value_name = "FORMAT")]
+    #[arg(
+        long = "log.format",
+        global = true,
+        default_value = "logfmt",
+        value_name = "FORMAT"
+    )]
     log_format: log::Format,
 }
 
@@ -146,7 +156,9 @@ impl Filter {
         });
         let scheduled = &plan.scheduled;
         plan.known.retain(|spec| {
-            let listed = scheduled.iter().any(|other| other.info.identity.spec == spec.name);
+            let listed = scheduled
+                .iter()
+                .any(|other| other.info.identity.spec == spec.name);
             listed || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
         });
     }
@@ -159,7 +171,11 @@ pub fn main() -> Exit {
         Err(error) => {
             // Nothing can be done about a closed terminal.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
         }
     };
     let logging = Logging {
@@ -176,7 +192,11 @@ pub fn main() -> Exit {
         Command::List { file, filter, json } => match compile(&file.path, &Overrides::default()) {
             Ok(mut plan) => {
                 filter.apply(&mut plan);
-                print(&if json { report::list_json(&plan) } else { report::list(&plan) })
+                print(&if json {
+                    report::list_json(&plan)
+                } else {
+                    report::list(&plan)
+                })
             }
             Err(exit) => exit,
         },
@@ -191,7 +211,7 @@ struct Logging {
 }
 
 impl Logging {
-    fn install(&self) -> Result<(log::Guard, crate::exporter::Dropped), Exit> {
+    fn install(&self) -> Result<(log::Guard, crate::exporter::queue::Dropped), Exit> {
         log::install(&self.level, self.format).map_err(|error| {
             complain(&crate::outcome::chain(&error));
             Exit::Usage
@@ -228,11 +248,17 @@ fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
     };
     filter.apply(&mut plan);
     if plan.scheduled.is_empty() {
-        complain("no scheduled spec has these tags, names and targets; `testerd list` shows them all");
+        complain(
+            "no scheduled spec has these tags, names and targets; `testerd list` shows them all",
+        );
         return Exit::Usage;
     }
     // The report is the output; the log would repeat it.
-    let level = if logging.level == "info" { "error" } else { &logging.level };
+    let level = if logging.level == "info" {
+        "error"
+    } else {
+        &logging.level
+    };
     let logging = Logging {
         level: level.to_owned(),
         format: logging.format,

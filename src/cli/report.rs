@@ -24,8 +24,14 @@ pub(super) fn check(plan: &Plan) -> String {
         let _ = writeln!(text, "  {name:<22}{value}");
     };
     row("runs per hour", format!("{:.0}", forecast.runs_per_hour));
-    row("requests per second", format!("{:.1} at most", forecast.requests_per_second));
-    row("series", format!("{} (limit {})", forecast.series, settings.series_limit));
+    row(
+        "requests per second",
+        format!("{:.1} at most", forecast.requests_per_second),
+    );
+    row(
+        "series",
+        format!("{} (limit {})", forecast.series, settings.series_limit),
+    );
     row("longest teardown", human(forecast.longest_teardown));
     let enough = if forecast.stop_timeout > settings.stop_grace {
         " (longer: what is not undone by then stays owed)"
@@ -44,7 +50,11 @@ pub(super) fn check(plan: &Plan) -> String {
 }
 
 fn used(plan: &Plan) -> usize {
-    let runs = |name: &str| plan.scheduled.iter().any(|spec| spec.info.identity.spec == name);
+    let runs = |name: &str| {
+        plan.scheduled
+            .iter()
+            .any(|spec| spec.info.identity.spec == name)
+    };
     plan.known.iter().filter(|spec| runs(&spec.name)).count()
 }
 
@@ -73,26 +83,39 @@ pub(super) fn list(plan: &Plan) -> String {
             info.tags.join(","),
         ]
     });
-    let unused = plan.known.iter().filter(|spec| !is_scheduled(plan, &spec.name)).map(|spec| {
-        [
-            dash(""),
-            spec.name.clone(),
-            dash(""),
-            dash(""),
-            dash(""),
-            spec.tags.join(","),
-        ]
-    });
-    let rows: Vec<_> = std::iter::once(header).chain(scheduled).chain(unused).collect();
+    let unused = plan
+        .known
+        .iter()
+        .filter(|spec| !is_scheduled(plan, &spec.name))
+        .map(|spec| {
+            [
+                dash(""),
+                spec.name.clone(),
+                dash(""),
+                dash(""),
+                dash(""),
+                spec.tags.join(","),
+            ]
+        });
+    let rows: Vec<_> = std::iter::once(header)
+        .chain(scheduled)
+        .chain(unused)
+        .collect();
     let mut text = table(&rows);
     for spec in plan.known.iter().filter(|spec| spec.replaces_built_in) {
-        let _ = writeln!(text, "{} replaces the built-in one: {}", spec.name, spec.declared);
+        let _ = writeln!(
+            text,
+            "{} replaces the built-in one: {}",
+            spec.name, spec.declared
+        );
     }
     text
 }
 
 fn is_scheduled(plan: &Plan, name: &str) -> bool {
-    plan.scheduled.iter().any(|spec| spec.info.identity.spec == name)
+    plan.scheduled
+        .iter()
+        .any(|spec| spec.info.identity.spec == name)
 }
 
 fn dash(text: &str) -> String {

@@ -16,7 +16,7 @@ use crate::outcome::{Cause, Fault, SlotOutcome, Verdict};
 const LINES: usize = 8192;
 
 /// How lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// `key=value` pairs.
     Logfmt,

@@ -5,3 +5,8 @@
     clippy::print_stderr,
     missing_docs
 )]
+
+mod dashboards;
+mod tidy;
+mod tools;
+mod unit;

@@ -157,6 +157,7 @@ fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Option<Fin
     if !fields.has("find") {
         return Some(None);
     }
+    let before = fields.notes().reads.len();
     let mut table = fields.table("find")?;
     let request = RequestTemplate::read(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
@@ -191,7 +192,7 @@ fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Option<Fin
     }
     table.finish();
     let own = |(read, _): &(crate::text::Read, _)| read.name == shape.own;
-    let reads_own = fields.notes().reads.iter().any(own);
+    let reads_own = fields.notes().reads[before..].iter().any(own);
     if reads_own {
         fields.problem(
             "find",

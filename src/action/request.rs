@@ -64,26 +64,25 @@ impl RequestTemplate {
             .table("headers")
             .map(|mut headers| header_templates(&mut headers))
             .unwrap_or_default();
-        let json = fields.value("json");
-        let text = fields.template("body");
-        let body = match (json, text) {
-            (Some(_), Some(_)) => {
-                fields.problem("body", "stands beside `json`", "keep one of the two");
-                return None;
+        let body = match (fields.value("json"), fields.template("body")) {
+            (Some(json), text) => {
+                if text.is_some() {
+                    fields.problem("body", "stands beside `json`", "keep one of the two");
+                }
+                Body::Json(json)
             }
-            (Some(json), None) => Body::Json(json),
             (None, Some(text)) => Body::Text(text),
             (None, None) => Body::None,
         };
+        let reuse = fields.flag("reuse");
+        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
         Some(Self {
             method,
             path: path?,
             headers,
             body,
-            reuse: fields.flag("reuse"),
-            body_limit: fields
-                .integer("body_limit", 1..=LARGEST_BODY)
-                .unwrap_or(DEFAULT_BODY_LIMIT),
+            reuse,
+            body_limit: body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
 

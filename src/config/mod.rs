@@ -47,6 +47,8 @@ pub struct Settings {
     pub limits: BTreeMap<String, u32>,
     /// Targets by name.
     pub targets: BTreeMap<String, TargetSettings>,
+    /// The names of all targets, also of those with problems.
+    pub target_names: Vec<String>,
     /// Probes in the order of the file.
     pub probes: Vec<Probe>,
     /// The file as a whole, for problems that are about what is not in it.

@@ -35,7 +35,20 @@ impl Settings {
             settings.limits = read_limits(&mut limits);
         }
         settings.targets = super::targets::read(&mut fields, settings.concurrency, overrides);
-        for table in fields.tables("probe") {
+        settings.target_names = match document.get("target").map(|entry| &entry.node.raw) {
+            Some(Raw::Table(targets)) => targets.entries.iter().map(|e| e.key.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let probes = fields.tables("probe");
+        if probes.is_empty() && !document.entries.iter().any(|entry| entry.key == "probe") {
+            let what = "there is none, so nothing would run";
+            fields.problem(
+                "probe",
+                what,
+                "add a [[probe]] with target, tags and interval",
+            );
+        }
+        for table in probes {
             let probe = read_probe(table, fields.notes());
             settings.probes.extend(probe);
         }
@@ -55,6 +68,7 @@ impl Settings {
             http_phases: false,
             limits: BTreeMap::new(),
             targets: BTreeMap::new(),
+            target_names: Vec::new(),
             probes: Vec::new(),
             at,
         }
@@ -97,8 +111,8 @@ impl Settings {
     /// What is wrong between sections.
     fn check(&self, notes: &mut Notes) {
         for probe in &self.probes {
-            if !self.targets.contains_key(&probe.target) {
-                let known = self.targets.keys().map(String::as_str);
+            if !self.target_names.contains(&probe.target) {
+                let known = self.target_names.iter().map(String::as_str);
                 let help = match nearest(&probe.target, known) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("declare it: [target.{}]", probe.target),
@@ -122,14 +136,6 @@ impl Settings {
                     "give each its own: name = \"…\"",
                 ));
             }
-        }
-        if self.probes.is_empty() {
-            notes.problems.push(crate::text::Problem::error(
-                &self.at,
-                "probe",
-                "there is no probe, so nothing would run",
-                "add a [[probe]] with target, tags and interval",
-            ));
         }
     }
 }

@@ -7,5 +7,10 @@
 )]
 
 mod rig;
-mod shop;
+mod tools;
+
+mod dashboards;
 mod plans;
+mod shop;
+mod tidy;
+mod unit;

@@ -188,9 +188,14 @@ fn declarations(mut fields: Fields<'_, '_>) -> Vec<Declaration> {
         let required = param.flag("required");
         let help = param.string("help");
         if required == default.is_some() {
+            let what = if required {
+                "is required, so its default is never used"
+            } else {
+                "is neither required nor has a default"
+            };
             param.problem(
                 "",
-                "is neither required nor has a default",
+                what,
                 "write one of { required = true } and { default = … }",
             );
         }
@@ -219,6 +224,7 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
                 format!("`{name}` stands twice"),
                 "name each variant once",
             );
+            continue;
         }
         let values = row.entries.iter().filter(|entry| entry.key != "variant");
         let values = values.map(|entry| Param {

@@ -327,6 +327,7 @@ impl<'a> Compiler<'a> {
             None if self.declared.is_empty() => {
                 "there are no specs at all: name their files in [tester] specs".to_owned()
             }
+            None if tags.is_empty() => "no spec has a tag; select by names".to_owned(),
             None => format!("tags there are: {}", tags.join(", ")),
         };
         let key = format!("probe.{}", probe.name);

@@ -42,8 +42,8 @@ fn powers(first: f64, factor: f64, longest: Duration) -> Vec<f64> {
 /// The longest deadline of a plan, to which the ladders reach.
 #[must_use]
 pub fn longest<'a>(specs: impl IntoIterator<Item = &'a Arc<SpecInfo>>) -> Duration {
-    let timeouts = specs.into_iter().map(|spec| spec.timeout);
-    timeouts.max().unwrap_or_default()
+    let longest = specs.into_iter().map(|spec| spec.longest);
+    longest.max().unwrap_or_default()
 }
 
 /// The steps of a spec that have series, each with its phase: a resource has two.

@@ -105,6 +105,8 @@ pub struct SpecInfo {
     pub interval: Duration,
     /// The deadline of the body of one run.
     pub timeout: Duration,
+    /// The longest of all its deadlines, teardowns and steps that always run included.
+    pub longest: Duration,
     /// The wanted availability, 0 to 1.
     pub objective: Option<f64>,
     /// When its state changes.

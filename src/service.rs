@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -46,8 +47,8 @@ enum Ended {
 
 /// Runs a plan until a signal.
 #[must_use]
-pub fn serve(plan: Plan, logging: Logging, shop: Option<Shop>) -> Exit {
-    block_on(logging, |dropped| serving(plan, dropped, shop))
+pub fn serve(plan: Plan, logging: Logging) -> Exit {
+    block_on(logging, |dropped| serving(plan, dropped, None))
 }
 
 /// Runs the demo plan against a shop in this process, until a signal.
@@ -76,9 +77,9 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
                 serving(plan, dropped, Some(shop)).await
             }
             Err(problems) => {
-                problems
-                    .iter()
-                    .for_each(|problem| complain(&problem.to_string()));
+                for problem in &problems {
+                    complain(&problem.to_string());
+                }
                 Exit::Config
             }
         }
@@ -169,7 +170,7 @@ async fn complain_of_owed(journal: &dyn Journal) {
     }
 }
 
-async fn serving(plan: Plan, dropped: Dropped, shop: Option<Shop>) -> Exit {
+async fn serving(plan: Plan, dropped: Dropped, beside: Option<Shop>) -> Exit {
     let server = match Server::bind(&plan.settings.listen).await {
         Ok(server) => server,
         Err(error) => return failed("cannot listen", &error),
@@ -178,80 +179,95 @@ async fn serving(plan: Plan, dropped: Dropped, shop: Option<Shop>) -> Exit {
         Ok(signals) => signals,
         Err(error) => return failed("cannot listen to signals", &error),
     };
-    let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
-    let history = Arc::new(History::default());
-    let exporters: Vec<Arc<dyn Exporter>> = vec![metrics.clone(), history.clone(), Arc::new(Log)];
-    let pages = Arc::new(Site::new(metrics, history));
-    let grace = plan.settings.stop_grace;
-    let scheduled = plan.scheduled.len();
-    let stop = Stop::default();
-    let journal = Arc::new(MemoryJournal::default());
-    let tester = tester(
-        plan,
-        Exporters::new(exporters),
-        journal.clone(),
-        stop.clone(),
-    );
-
-    let last = CancellationToken::new();
-    let mut spine = JoinSet::new();
-    let addresses: Vec<_> = match server.addresses() {
-        Ok(addresses) => addresses.iter().map(ToString::to_string).collect(),
-        Err(error) => return failed("cannot listen", &error),
-    };
-    info!(
-        addresses = addresses.join(" "),
-        specs = scheduled,
-        "testerd is running"
-    );
-    let (served, end) = (pages.clone(), last.clone());
-    spine.spawn(async move { Ended::Server(server.serve(served, end).await) });
-    if let Some(shop) = shop {
-        let end = last.clone();
-        spine.spawn(async move { Ended::Server(shop.serve(end).await) });
-    }
-    spine.spawn(async move { Ended::Tester(tester.serve(grace, heartbeat()).await) });
+    let addresses = server.addresses().unwrap_or_default();
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let (grace, specs) = (plan.settings.stop_grace, plan.scheduled.len());
+    let mut spine = Spine::start(plan, server, dropped, beside);
+    info!(addresses = addresses.join(" "), specs, "testerd is running");
     notify(&[
-        sd_notify::NotifyState::Ready,
-        sd_notify::NotifyState::Status(&format!("{scheduled} specs")),
+        NotifyState::Ready,
+        NotifyState::Status(&format!("{specs} specs")),
     ]);
 
     tokio::select! {
         () = signals.next() => {}
-        ended = spine.join_next() => return broken(ended),
+        ended = spine.tasks.join_next() => return broken(ended),
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
-    info!(grace = ?grace, "stopping: running scenarios are cancelled and cleaned up; a second signal exits at once");
-    let deadline = Instant::now() + grace;
-    stop.cancel.cancel();
-    let stopping = async {
-        let exit = match spine.join_next().await {
-            Some(Ok(Ended::Tester(0))) => Exit::Done,
-            Some(Ok(Ended::Tester(dropped))) => {
+    notify(&[NotifyState::Stopping]);
+    info!(
+        ?grace,
+        "stopping: runs are cancelled and cleaned up; a second signal exits at once"
+    );
+    tokio::select! {
+        exit = spine.stop(Instant::now() + grace) => exit,
+        () = signals.next() => Exit::SecondSignal,
+    }
+}
+
+/// The tasks of the daemon.
+struct Spine {
+    tasks: JoinSet<Ended>,
+    site: Arc<Site>,
+    journal: Arc<dyn Journal>,
+    /// Stops the tester.
+    stop: Stop,
+    /// Stops the servers, last.
+    last: CancellationToken,
+}
+
+impl Spine {
+    fn start(plan: Plan, server: Server, dropped: Dropped, beside: Option<Shop>) -> Self {
+        let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
+        let history = Arc::new(History::default());
+        let exporters: Vec<Arc<dyn Exporter>> =
+            vec![metrics.clone(), history.clone(), Arc::new(Log)];
+        let grace = plan.settings.stop_grace;
+        let site = Arc::new(Site::new(metrics, history));
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::default());
+        let (stop, last) = (Stop::default(), CancellationToken::new());
+        let exporters = Exporters::new(exporters);
+        let tester = tester(plan, exporters, journal.clone(), stop.clone());
+
+        let mut tasks = JoinSet::new();
+        let (pages, end) = (site.clone(), last.clone());
+        tasks.spawn(async move { Ended::Server(server.serve(pages, end).await) });
+        if let Some(shop) = beside {
+            let end = last.clone();
+            tasks.spawn(async move { Ended::Server(shop.serve(end).await) });
+        }
+        tasks.spawn(async move { Ended::Tester(tester.serve(grace, heartbeat()).await) });
+        Self {
+            tasks,
+            site,
+            journal,
+            stop,
+            last,
+        }
+    }
+
+    /// Schedule and runs first, then pages, so that one more scrape sees how it ended.
+    async fn stop(&mut self, deadline: Instant) -> Exit {
+        self.stop.cancel.cancel();
+        match self.tasks.join_next().await {
+            Some(Ok(Ended::Tester(0))) => {}
+            Some(Ok(Ended::Tester(runs))) => {
                 warn!(
-                    runs = dropped,
-                    "the grace is over: these runs were dropped before their end"
+                    runs,
+                    "the grace is over: runs were dropped before their end"
                 );
-                Exit::Done
             }
             ended => return broken(ended),
-        };
-        log_owed(journal.as_ref()).await;
-        // Pages go last, so that one more scrape sees how it ended.
-        pages
-            .wait_for_scrape(deadline.saturating_duration_since(Instant::now()))
-            .await;
-        last.cancel();
-        while let Some(ended) = spine.join_next().await {
+        }
+        log_owed(self.journal.as_ref()).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.site.wait_for_scrape(left).await;
+        self.last.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
             if !matches!(ended, Ok(Ended::Server(Ok(())))) {
                 return broken(Some(ended));
             }
         }
-        exit
-    };
-    tokio::select! {
-        exit = stopping => exit,
-        () = signals.next() => Exit::SecondSignal,
+        Exit::Done
     }
 }
 
@@ -288,12 +304,12 @@ fn heartbeat() -> Option<Heartbeat> {
     let every = sd_notify::watchdog_enabled()? / 2;
     Some(Heartbeat {
         every,
-        beat: Box::new(|| notify(&[sd_notify::NotifyState::Watchdog])),
+        beat: Box::new(|| notify(&[NotifyState::Watchdog])),
     })
 }
 
 /// Tells systemd; without it, nothing happens.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(error = %error, "cannot notify systemd");
     }
@@ -335,10 +351,11 @@ fn block_on<F: Future<Output = Exit>>(
     exit
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and, when the terminal goes away, SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -346,6 +363,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -353,6 +371,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

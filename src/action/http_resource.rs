@@ -82,12 +82,12 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
         .into_iter()
         .filter(|(read, _)| read.name != shape.own)
         .collect();
-    let ((create, expect, captures), find, (delete, gone)) = (create?, find?, delete?);
+    let ((create, expect, captures), (delete, gone)) = (create?, delete?);
 
     let ids = captures.writes();
     let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
     match &find {
-        None if needs_ids => fields.missing(
+        None if needs_ids && !fields.has("find") => fields.missing(
             "find",
             "after a lost answer the thing is found by its name: find = { path = …, items = …, match = { \"/name\" = \"${run.name}\" }, capture = { … } }",
         ),
@@ -153,10 +153,7 @@ fn read_create(
     Some((request?, expect, captures))
 }
 
-fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Option<Find>> {
-    if !fields.has("find") {
-        return Some(None);
-    }
+fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
     let before = fields.notes().reads.len();
     let mut table = fields.table("find")?;
     let request = RequestTemplate::read(&mut table, Method::GET);
@@ -200,12 +197,12 @@ fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Option<Fin
             "find it by its name, ${run.name}",
         );
     }
-    Some(Some(Find {
+    Some(Find {
         request: request?,
         items,
         matches,
         captures,
-    }))
+    })
 }
 
 fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>)> {

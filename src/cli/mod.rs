@@ -229,7 +229,7 @@ fn serve(path: &Path, listen: Vec<String>, logging: &Logging) -> Exit {
         Err(exit) => return exit,
     };
     match logging.install() {
-        Ok((guard, dropped)) => service::serve(plan, (guard, dropped), None),
+        Ok(log) => service::serve(plan, log),
         Err(exit) => exit,
     }
 }

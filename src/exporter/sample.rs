@@ -32,6 +32,7 @@ pub(crate) fn spec(target: &str, spec: &str, variant: &str) -> SpecInfo {
         probe: "buyers".to_owned(),
         interval: Duration::from_secs(60),
         timeout: Duration::from_secs(1),
+        longest: Duration::from_secs(1),
         objective: Some(0.99),
         state: StateRule::default(),
         steps: vec![

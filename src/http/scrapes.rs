@@ -47,16 +47,22 @@ impl Scrapes {
     }
 
     /// Waits for one whole scrape that has not begun yet: one that is under way may already have
-    /// passed by what was counted just now.
+    /// passed by what was counted just now. Not at all unless somebody comes regularly: whoever
+    /// looked once, or is overdue, is not waited for.
     pub(super) async fn wait(&self, at_most: Duration) {
-        let (begun, interval) = {
+        let (begun, expected) = {
             let seen = self.seen();
-            (seen.begun, seen.interval)
+            let next = seen
+                .last
+                .zip(seen.interval)
+                .map(|((last, _), interval)| last + interval);
+            (seen.begun, next)
         };
-        if begun == 0 {
+        let Some(expected) = expected else {
             return;
-        }
-        let at_most = interval.map_or(at_most, |interval| at_most.min(interval + SLACK));
+        };
+        let left = (expected + SLACK).saturating_duration_since(Instant::now());
+        let at_most = at_most.min(left);
         let mut finished = self.finished.subscribe();
         // Either way there is nothing more to wait for.
         let _ = timeout(at_most, finished.wait_for(|latest| *latest > begun)).await;
@@ -88,18 +94,23 @@ mod tests {
         let scrapes = Scrapes::default();
         near(waited(&scrapes, 30).await, 0);
 
-        // One scrape tells no interval.
+        // Somebody who looked once is not waited for.
         scrapes.finish(scrapes.begin());
         assert!(scrapes.last().is_some());
-        near(waited(&scrapes, 30).await, 30);
+        near(waited(&scrapes, 30).await, 0);
 
         // Fifteen seconds apart: a scraper that lives is back within sixteen.
         tokio::time::advance(seconds(15)).await;
         scrapes.begin();
         tokio::time::advance(seconds(15)).await;
         let under_way = scrapes.begin();
-        near(waited(&scrapes, 30).await, 16);
         near(waited(&scrapes, 3).await, 3);
+        near(waited(&scrapes, 30).await, 13);
+        near(waited(&scrapes, 30).await, 0);
+        tokio::time::advance(seconds(14)).await;
+        scrapes.begin();
+        tokio::time::advance(seconds(15)).await;
+        scrapes.begin();
 
         let next = async {
             scrapes.finish(under_way);

@@ -28,6 +28,7 @@ pub(super) struct Lowered {
     pub(super) kinds: BTreeSet<&'static str>,
     pub(super) uses: BTreeMap<String, (u32, At)>,
     pub(super) teardown: Duration,
+    pub(super) longest: Duration,
     pub(super) requests: u32,
     pub(super) http_phases: bool,
 }
@@ -57,6 +58,7 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
         steps: Vec::new(),
         kinds: BTreeSet::new(),
         teardown: Duration::ZERO,
+        longest: None,
         requests: 0,
     };
     let case = lowering.suite(suite, &path, timeout, 0, notes);
@@ -74,6 +76,7 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
         kinds: lowering.kinds,
         uses,
         teardown: lowering.teardown,
+        longest: lowering.longest.unwrap_or_default().max(timeout),
         requests: lowering.requests,
         http_phases,
     })
@@ -102,6 +105,8 @@ struct Lowering<'a> {
     steps: Vec<StepInfo>,
     kinds: BTreeSet<&'static str>,
     teardown: Duration,
+    /// The longest deadline of a single step.
+    longest: Option<Duration>,
     requests: u32,
 }
 
@@ -193,7 +198,7 @@ impl Lowering<'_> {
         let mut fields = Fields::new(table, path, Some(self.params), notes);
         let name = self.name(&mut fields);
         fields.string("title");
-        let timeout = self.timeout(&mut fields, within);
+        let timeout = read_timeout(&mut fields, within);
         let suite = Suite {
             name: name.map(Into::into),
             timeout,
@@ -233,7 +238,7 @@ impl Lowering<'_> {
                 .duration("timeout", SHORTEST)
                 .or(Some(DEFAULT_TEARDOWN))
         } else {
-            self.timeout(&mut fields, within)
+            read_timeout(&mut fields, within)
         };
         let (name, entry) = (name?, entry?);
         let is_setup = phase == Phase::Setup;
@@ -261,15 +266,20 @@ impl Lowering<'_> {
         fields.finish();
         let built = built?;
         let reads = self.check_reads(&own, path, entry.is_resource, &built, notes);
-        self.note(
-            entry,
-            &name,
+        self.steps.push(StepInfo {
+            name: name.as_str().into(),
             phase,
-            retry,
-            poll.zip(timeout.or(Some(within))),
-            teardown,
-            uses,
-        );
+            is_resource: entry.is_resource,
+            may_retry: retry.attempts > 1,
+            speaks_http: entry.speaks_http,
+        });
+        self.count_requests(entry, retry, poll.zip(timeout.or(Some(within))));
+        self.count_uses(entry, uses);
+        if let Some(teardown) = teardown {
+            self.teardown += teardown;
+            self.kinds.insert(entry.name);
+        }
+        self.longest = self.longest.max(teardown).max(timeout);
         if !built.writes.is_empty() {
             self.visible.insert(own, built.writes.into_iter().collect());
         }
@@ -292,37 +302,26 @@ impl Lowering<'_> {
         })
     }
 
-    /// Adds a step to the sums.
-    fn note(
+    fn count_requests(
         &mut self,
         entry: &catalog::Entry,
-        name: &str,
-        phase: Phase,
         retry: Retry,
         poll: Option<(Duration, Duration)>,
-        teardown: Option<Duration>,
-        uses: Uses,
     ) {
-        self.steps.push(StepInfo {
-            name: name.into(),
-            phase,
-            is_resource: entry.is_resource,
-            may_retry: retry.attempts > 1,
-            speaks_http: entry.speaks_http,
+        if !entry.speaks_http {
+            return;
+        }
+        let polls = poll.map_or(1, |(every, timeout)| {
+            let repeats = timeout.as_millis() / every.as_millis().max(1);
+            1 + u32::try_from(repeats).unwrap_or(u32::MAX / 2)
         });
-        if entry.speaks_http {
-            let polls = poll.map_or(1, |(every, timeout)| {
-                1 + u32::try_from(timeout.as_millis() / every.as_millis().max(1))
-                    .unwrap_or(u32::MAX / 2)
-            });
-            let undo = if entry.is_resource { 2 } else { 0 };
-            let requests = retry.attempts.saturating_mul(polls).saturating_add(undo);
-            self.requests = self.requests.saturating_add(requests);
-        }
-        if let Some(teardown) = teardown {
-            self.teardown += teardown;
-            self.kinds.insert(entry.name);
-        }
+        // Undoing is a find and a delete.
+        let undo = if entry.is_resource { 2 } else { 0 };
+        let requests = retry.attempts.saturating_mul(polls).saturating_add(undo);
+        self.requests = self.requests.saturating_add(requests);
+    }
+
+    fn count_uses(&mut self, entry: &catalog::Entry, uses: Uses) {
         for (limit, (places, at)) in uses {
             if entry.is_resource {
                 self.held_uses.entry(limit).or_insert((0, at)).0 += places;
@@ -359,19 +358,6 @@ impl Lowering<'_> {
             }
         }
         Some(name)
-    }
-
-    fn timeout(&self, fields: &mut Fields<'_, '_>, within: Duration) -> Option<Duration> {
-        let timeout = fields.duration("timeout", SHORTEST)?;
-        if timeout > within {
-            let human = humantime::format_duration;
-            fields.problem(
-                "timeout",
-                format!("{} is longer than the {} of what is around it", human(timeout), human(within)),
-                "shorten it, or give the spec or suite a longer timeout (a spec without one has 1m)",
-            );
-        }
-        Some(timeout)
     }
 
     /// Checks what the step reads, and returns what it needs of other steps.
@@ -484,6 +470,23 @@ fn used_action(fields: &mut Fields<'_, '_>, phase: Phase) -> Option<&'static cat
     }
 }
 
+fn read_timeout(fields: &mut Fields<'_, '_>, within: Duration) -> Option<Duration> {
+    let timeout = fields.duration("timeout", SHORTEST)?;
+    if timeout > within {
+        let human = humantime::format_duration;
+        fields.problem(
+            "timeout",
+            format!(
+                "{} is longer than the {} of what is around it",
+                human(timeout),
+                human(within)
+            ),
+            "shorten it, or give the spec or suite a longer timeout (a spec without one has 1m)",
+        );
+    }
+    Some(timeout)
+}
+
 fn read_retry(fields: &mut Fields<'_, '_>) -> Retry {
     let Some(mut table) = fields.table("retry") else {
         return Retry::ONCE;
@@ -526,19 +529,16 @@ fn read_poll(fields: &mut Fields<'_, '_>, action: &catalog::Entry) -> Option<Dur
 fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
     let mut uses = Uses::new();
     for entry in fields.entries() {
-        match entry.node.raw {
-            Raw::Integer(places @ 1..=1_000_000) => {
-                let places = u32::try_from(places).unwrap_or(1);
-                uses.insert(entry.key.clone(), (places, entry.at.clone()));
-            }
-            _ => {
-                let what = format!("is {}, not a positive integer", entry.node.kind());
-                fields.problem(
-                    &entry.key,
-                    what,
-                    "say how many places it takes, such as gpu = 1",
-                );
-            }
+        if let Raw::Integer(places @ 1..=1_000_000) = entry.node.raw {
+            let places = u32::try_from(places).unwrap_or(1);
+            uses.insert(entry.key.clone(), (places, entry.at.clone()));
+        } else {
+            let what = format!("is {}, not a positive integer", entry.node.kind());
+            fields.problem(
+                &entry.key,
+                what,
+                "say how many places it takes, such as gpu = 1",
+            );
         }
     }
     uses

@@ -225,6 +225,7 @@ impl<'a> Compiler<'a> {
                 probe: probe.name.clone(),
                 interval: probe.interval,
                 timeout: lowered.timeout,
+                longest: lowered.longest,
                 objective: probe.objective,
                 state: probe.state,
                 steps: lowered.steps,
@@ -318,10 +319,8 @@ impl<'a> Compiler<'a> {
     fn empty_selection(&mut self, probe: &Probe) {
         let tags: BTreeSet<_> = self.declared.iter().flat_map(|spec| &spec.tags).collect();
         let tags: Vec<_> = tags.into_iter().map(String::as_str).collect();
-        let wanted = probe.selection.tags.iter().chain(&probe.selection.all_tags);
-        let near = wanted
-            .filter_map(|tag| nearest(tag, tags.iter().copied()))
-            .next();
+        let mut wanted = probe.selection.tags.iter().chain(&probe.selection.all_tags);
+        let near = wanted.find_map(|tag| nearest(tag, tags.iter().copied()));
         let help = match near {
             Some(near) => format!("did you mean the tag `{near}`? `testerd list` shows all specs"),
             None if self.declared.is_empty() => {

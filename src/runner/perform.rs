@@ -87,7 +87,7 @@ pub(super) async fn perform(
             }
             _ => break Err(failure),
         };
-        let pause = async { Ok(tokio::time::sleep(pause).await) };
+        let pause = tokio::time::sleep(pause).map(Ok);
         if let Err(failure) = race(pause, limits, true).await {
             break Err(failure);
         }

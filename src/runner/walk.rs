@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
         for case in &sequence.cases {
             let always = matches!(case, Case::Step(step) if step.always);
             if let Some(why) = &stopped
-                && !(always && !limits.cancel.is_cancelled())
+                && (!always || limits.cancel.is_cancelled())
             {
                 self.skip(case, why);
                 continue;
@@ -293,7 +293,7 @@ impl<'a> Walk<'a> {
         if let Some(failure) = counts {
             self.fail(&step.name, phase, failure);
         }
-        self.export(Event::StepFinished {
+        self.export(&Event::StepFinished {
             run: self.run.clone(),
             end: StepEnd {
                 step: step.name.clone(),
@@ -408,7 +408,7 @@ impl<'a> Walk<'a> {
                 failure: failure.clone(),
             });
         }
-        self.export(Event::StepFinished {
+        self.export(&Event::StepFinished {
             run: self.run.clone(),
             end: StepEnd {
                 step: step.clone(),
@@ -421,7 +421,7 @@ impl<'a> Walk<'a> {
             },
         });
         if let Some(record) = record {
-            self.export(Event::TeardownFinished {
+            self.export(&Event::TeardownFinished {
                 run: self.run.clone(),
                 kind: record.undo.kind.clone(),
                 result,
@@ -443,15 +443,15 @@ impl<'a> Walk<'a> {
     }
 
     fn skip_step(&self, step: &Step, why: &Arc<str>) {
-        self.export(Event::StepSkipped {
+        self.export(&Event::StepSkipped {
             run: self.run.clone(),
             step: step.name.clone(),
             why: why.clone(),
         });
     }
 
-    fn export(&self, event: Event) {
-        self.runner.exporters.export(&event);
+    fn export(&self, event: &Event) {
+        self.runner.exporters.export(event);
     }
 }
 
@@ -466,11 +466,9 @@ fn describe(case: &Case) -> String {
     }
 }
 
-fn redacted(redactor: &Redactor, failure: Failure) -> Failure {
-    Failure {
-        message: redactor.redact(&failure.message),
-        ..failure
-    }
+fn redacted(redactor: &Redactor, mut failure: Failure) -> Failure {
+    failure.message = redactor.redact(&failure.message);
+    failure
 }
 
 /// A journal that says no: our fault, and nothing was sent.

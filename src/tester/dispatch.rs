@@ -66,7 +66,7 @@ impl Dispatch {
     pub(super) fn new(
         runner: Arc<Runner>,
         scheduled: Vec<Arc<Scheduled>>,
-        pools: Vec<PoolInfo>,
+        pools: &[PoolInfo],
         stop: Stop,
     ) -> Self {
         let indices: HashMap<_, _> = pools
@@ -90,7 +90,7 @@ impl Dispatch {
         });
         Self {
             entries: entries.collect(),
-            permits: Permits::new(&pools),
+            permits: Permits::new(pools),
             runner,
             pools: pools.iter().map(|pool| pool.name.as_str().into()).collect(),
             runs: JoinSet::new(),

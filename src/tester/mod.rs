@@ -68,7 +68,7 @@ impl Tester {
             origin: origin.into_std(),
         });
         let mut dispatch =
-            Dispatch::new(self.runner, self.scheduled, self.pools, self.stop.clone());
+            Dispatch::new(self.runner, self.scheduled, &self.pools, self.stop.clone());
         let mut next_beat = heartbeat.as_ref().map(|heartbeat| origin + heartbeat.every);
         loop {
             let next_due = schedule.next_due().map(|due| origin + due);
@@ -121,7 +121,7 @@ impl Tester {
             origin: origin.into_std(),
         });
         let mut dispatch =
-            Dispatch::new(self.runner, self.scheduled, self.pools, self.stop.clone());
+            Dispatch::new(self.runner, self.scheduled, &self.pools, self.stop.clone());
         for entry in 0..specs.len() {
             dispatch.wait(entry, Ready::once());
         }

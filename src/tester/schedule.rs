@@ -89,7 +89,9 @@ mod tests {
             })
             .collect();
         let mut schedule = Schedule::default();
-        grids.iter().for_each(|grid| schedule.add(*grid));
+        for grid in &grids {
+            schedule.add(*grid);
+        }
         let (mut taken, mut missed) = (vec![0u64; grids.len()], vec![0u64; grids.len()]);
         let mut wakes = 0u64;
         while let Some(due) = schedule.next_due().filter(|due| *due <= day) {

@@ -1,0 +1,305 @@
+//! The base URL of a target, parsed once, so that a request cannot be sent anywhere by mistake.
+//! Who may be reached, and with which credentials, is the configuration's business.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use rustls::pki_types::ServerName;
+
+/// Where a target is: scheme, host, port and perhaps a base path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    tls: bool,
+    host: String,
+    name: ServerName<'static>,
+    port: u16,
+    base_path: String,
+}
+
+/// A text that is no endpoint. It is never repeated in the message: what is wrong with it may be
+/// that it holds a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// No scheme, or another one.
+    #[error("an endpoint begins with http:// or https://: write \"http://shop.example:8080\"")]
+    Scheme,
+    /// `user:password@`.
+    #[error("an endpoint holds no user and no password: write them as the target's auth")]
+    UserInfo,
+    /// `?…` or `#…`.
+    #[error("an endpoint has no query and no fragment: end it before the `?` or `#`")]
+    Suffix,
+    /// An IPv6 address without brackets.
+    #[error("an ipv6 address stands in brackets: write \"http://[2001:db8::1]:8080\"")]
+    Brackets,
+    /// Neither a name nor an address.
+    #[error("the host is neither a dns name nor an ip address: write \"http://shop.example\"")]
+    Host,
+    /// No number, or 0.
+    #[error("the port is not a number from 1 to 65535: write \"http://shop.example:8080\"")]
+    Port,
+    /// Characters that no path can hold, or dot segments.
+    #[error("the base path is not percent-encoded, or has a `.` or `..` for a segment")]
+    Path,
+}
+
+impl Endpoint {
+    /// Reads `http://host`, `https://host:port/base/path` and the like.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(EndpointError::Scheme),
+        };
+        if rest.contains(['?', '#']) {
+            return Err(EndpointError::Suffix);
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(EndpointError::UserInfo);
+        }
+        let (host, name, port) = host_and_port(authority)?;
+        let base_path = path.trim_end_matches('/');
+        if !base_path.is_empty() && path_and_query(base_path).is_none() {
+            return Err(EndpointError::Path);
+        }
+        Ok(Self {
+            tls,
+            host,
+            name,
+            port: port.unwrap_or(default_port(tls)),
+            base_path: base_path.to_owned(),
+        })
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Whether it is `https`.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host as a URL has it: in lower case, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, also when it is the scheme's own.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as the `host` header has them: without the scheme's own port.
+    pub fn authority(&self) -> String {
+        if self.port == default_port(self.tls) {
+            self.host.clone()
+        } else {
+            self.host_port()
+        }
+    }
+
+    /// What stands before every path: empty, or `/…` without a slash at its end.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// Host and port, for messages.
+    pub(super) fn host_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// What has to be equal for a connection to be shared.
+    pub(super) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority())
+    }
+
+    /// Whom the certificate has to name.
+    pub(super) fn server_name(&self) -> &ServerName<'static> {
+        &self.name
+    }
+
+    /// The address, if the host is one.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self.name {
+            ServerName::IpAddress(ip) => Some(ip.into()),
+            _ => None,
+        }
+    }
+
+    /// The request target of this path and query.
+    pub(super) fn uri(&self, path: &str) -> Option<Uri> {
+        // Looked at alone: after a base path, `.evil` or nothing at all would pass.
+        path_and_query(path)?;
+        path_and_query(&format!("{}{path}", self.base_path)).map(Uri::from)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin(), self.base_path)
+    }
+}
+
+const fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
+type Authority = (String, ServerName<'static>, Option<u16>);
+
+fn host_and_port(authority: &str) -> Result<Authority, EndpointError> {
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let (host, port) = bracketed.split_once(']').ok_or(EndpointError::Brackets)?;
+        let ip: Ipv6Addr = host.parse().map_err(|_| EndpointError::Brackets)?;
+        let port = match port {
+            "" => None,
+            _ => Some(port.strip_prefix(':').ok_or(EndpointError::Port)?),
+        };
+        let port = port.map(parse_port).transpose()?;
+        return Ok((format!("[{ip}]"), IpAddr::V6(ip).into(), port));
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((_, port)) if port.contains(':') => return Err(EndpointError::Brackets),
+        Some((host, port)) => (host, Some(parse_port(port)?)),
+        None => (authority, None),
+    };
+    let host = host.to_ascii_lowercase();
+    let name = ServerName::try_from(host.clone()).map_err(|_| EndpointError::Host)?;
+    Ok((host, name, port))
+}
+
+fn parse_port(text: &str) -> Result<u16, EndpointError> {
+    // `parse` alone would take a `+`.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits && port > 0 => Ok(port),
+        _ => Err(EndpointError::Port),
+    }
+}
+
+fn path_and_query(text: &str) -> Option<PathAndQuery> {
+    // `http` would drop a fragment without a word, and a server would resolve `..`: the request
+    // would hit something else than what was written.
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let path = text.split('?').next()?.to_ascii_lowercase();
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    let sound = text.starts_with('/')
+        && text.bytes().all(plain)
+        && !path.replace("%2e", ".").split('/').any(dots);
+    sound.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_and_written_back() {
+        for (text, shown, host, port, base_path) in [
+            ("http://a", "http://a", "a", 80, ""),
+            ("https://a/", "https://a", "a", 443, ""),
+            (
+                "HTTP://Shop.Example:80",
+                "http://shop.example",
+                "shop.example",
+                80,
+                "",
+            ),
+            ("https://a:80", "https://a:80", "a", 80, ""),
+            (
+                "http://a_b.c.:8080/v1/",
+                "http://a_b.c.:8080/v1",
+                "a_b.c.",
+                8080,
+                "/v1",
+            ),
+            (
+                "http://192.0.2.1:1/a/b%20c//",
+                "http://192.0.2.1:1/a/b%20c",
+                "192.0.2.1",
+                1,
+                "/a/b%20c",
+            ),
+            (
+                "https://[2001:DB8:0::1]/x",
+                "https://[2001:db8::1]/x",
+                "[2001:db8::1]",
+                443,
+                "/x",
+            ),
+            (
+                "http://[::1]:65535",
+                "http://[::1]:65535",
+                "[::1]",
+                65535,
+                "",
+            ),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap();
+            assert_eq!(endpoint.to_string(), shown);
+            assert_eq!((endpoint.host(), endpoint.port()), (host, port), "{text}");
+            assert_eq!(endpoint.base_path(), base_path, "{text}");
+            assert_eq!(Endpoint::parse(shown).unwrap(), endpoint);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_endpoint_is_said() {
+        for (text, error) in [
+            ("", EndpointError::Scheme),
+            ("shop.example:80", EndpointError::Scheme),
+            ("ftp://a", EndpointError::Scheme),
+            ("http://user:secret@a", EndpointError::UserInfo),
+            ("http://a?x=1", EndpointError::Suffix),
+            ("http://a/b#c", EndpointError::Suffix),
+            ("http://::1", EndpointError::Brackets),
+            ("http://[::1", EndpointError::Brackets),
+            ("http://[192.0.2.1]", EndpointError::Brackets),
+            ("http://", EndpointError::Host),
+            ("http:///x", EndpointError::Host),
+            ("http://:80", EndpointError::Host),
+            ("http://a b", EndpointError::Host),
+            ("http://a%20b", EndpointError::Host),
+            ("http://256.1.1.1", EndpointError::Host),
+            ("http://bücher.example", EndpointError::Host),
+            ("http://a:", EndpointError::Port),
+            ("http://a:0", EndpointError::Port),
+            ("http://a:+1", EndpointError::Port),
+            ("http://a:65536", EndpointError::Port),
+            ("http://[::1]80", EndpointError::Port),
+            ("http://a/b c", EndpointError::Path),
+            ("http://a/ü", EndpointError::Path),
+            ("http://a/b/../c", EndpointError::Path),
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_below_the_base_path() {
+        let endpoint = Endpoint::parse("http://a/v1").unwrap();
+        let uri = |path| endpoint.uri(path).map(|uri| uri.to_string());
+        for kept in ["/", "/items?a=b%20c", "/.../a..b?x=/../"] {
+            assert_eq!(uri(kept).unwrap(), format!("/v1{kept}"));
+        }
+        for refused in [
+            "",
+            "items",
+            "*",
+            "?a",
+            "/a b",
+            "/a#b",
+            "/a\r\nx: y",
+            "http://b/",
+            "/items/..",
+            "/.%2E/b?c",
+        ] {
+            assert_eq!(uri(refused), None, "{refused}");
+        }
+    }
+}

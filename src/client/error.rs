@@ -1,0 +1,242 @@
+//! Why an attempt failed, whose fault that is, and whether the target may have changed.
+//!
+//! The classification walks typed causes and never reads a message. What a status or a body means
+//! is said elsewhere.
+
+use std::error::Error;
+use std::io;
+use std::iter::successors;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use super::endpoint::Endpoint;
+use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
+
+/// A failed attempt. Messages name host and port, never a header, a body or a query.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// This machine's roots of trust cannot be used.
+    #[error("cannot load the root certificates of this machine")]
+    Roots {
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The path of the request is none.
+    #[error(
+        "the path does not begin with `/`, is not percent-encoded, or has a `.` or `..` for a segment"
+    )]
+    Path,
+    /// The name does not resolve.
+    #[error("cannot resolve {to}")]
+    Resolve {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No TCP connection.
+    #[error("cannot connect to {to}")]
+    Connect {
+        /// Host and port, and the address if it was resolved.
+        to: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No TLS session.
+    #[error("no tls handshake with {to}")]
+    Tls {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The request may have been sent, but no head of an answer came.
+    #[error("no http answer from {to}")]
+    Answer {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: hyper::Error,
+    },
+    /// The answer broke off.
+    #[error("the http answer from {to} broke off")]
+    Body {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: hyper::Error,
+    },
+    /// The body is longer than allowed; the rest was not read.
+    #[error("the http answer from {to} is longer than {limit} bytes")]
+    TooLong {
+        /// Host and port.
+        to: String,
+        /// The request's limit.
+        limit: u64,
+    },
+}
+
+impl ClientError {
+    pub(super) fn roots(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self::Roots { source }
+    }
+
+    pub(super) fn resolve(endpoint: &Endpoint, source: io::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Resolve { to, source }
+    }
+
+    pub(super) fn connect(endpoint: &Endpoint, address: SocketAddr, source: io::Error) -> Self {
+        let mut to = endpoint.host_port();
+        if endpoint.ip().is_none() {
+            to = format!("{to} at {address}");
+        }
+        Self::Connect { to, source }
+    }
+
+    pub(super) fn tls(endpoint: &Endpoint, source: io::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Tls { to, source }
+    }
+
+    pub(super) fn answer(endpoint: &Endpoint, source: hyper::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Answer { to, source }
+    }
+
+    pub(super) fn body(endpoint: &Endpoint, source: hyper::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Body { to, source }
+    }
+
+    pub(super) fn too_long(endpoint: &Endpoint, limit: u64) -> Self {
+        let to = endpoint.host_port();
+        Self::TooLong { to, limit }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        // Wherever it happens: a machine that has run out of something says nothing of the target.
+        if self.errnos().any(is_exhaustion) {
+            return Cause::Resources.into();
+        }
+        match self {
+            Self::Roots { .. } => Cause::Resources.into(),
+            Self::Path => Cause::Input.into(),
+            Self::Resolve { .. } => Reason::Dns.into(),
+            Self::Connect { .. } if self.errnos().any(|errno| errno == Errno::TIMEDOUT) => {
+                Reason::Timeout.into()
+            }
+            Self::Connect { .. } => Reason::Connect.into(),
+            Self::Tls { .. } => Reason::Tls.into(),
+            // In TLS 1.3 a server refuses our side of the handshake only after we think it done.
+            Self::Answer { .. } if causes(self).any(<dyn Error>::is::<rustls::Error>) => {
+                Reason::Tls.into()
+            }
+            Self::Answer { .. } | Self::Body { .. } | Self::TooLong { .. } => {
+                Reason::Protocol.into()
+            }
+        }
+    }
+
+    /// Whether the target may have changed all the same.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Roots { .. }
+            | Self::Path
+            | Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. } => Effect::Nothing,
+            Self::Answer { .. } | Self::Body { .. } | Self::TooLong { .. } => Effect::Unknown,
+        }
+    }
+
+    fn errnos(&self) -> impl Iterator<Item = Errno> {
+        causes(self)
+            .filter_map(|cause| cause.downcast_ref())
+            .filter_map(Errno::from_io_error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::new(error.fault(), chain(&error));
+        match error.effect() {
+            Effect::Nothing => failure.without_effect(),
+            Effect::Unknown => failure,
+        }
+    }
+}
+
+/// The error and its causes. An `io::Error` passes over the error that it wraps and names only
+/// that one's source, so it is opened here.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| cause(error))
+}
+
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+/// The error and its causes in one line; one that only repeats what was said is left out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.is_empty() {
+            true => cause,
+            false if text.contains(&cause) => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
+}
+
+fn is_exhaustion(errno: Errno) -> bool {
+    [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::ADDRNOTAVAIL,
+    ]
+    .contains(&errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_classified() {
+        for (errno, fault) in [
+            (Errno::MFILE, Cause::Resources.into()),
+            (Errno::NFILE, Cause::Resources.into()),
+            (Errno::NOMEM, Cause::Resources.into()),
+            (Errno::NOBUFS, Cause::Resources.into()),
+            (Errno::ADDRNOTAVAIL, Cause::Resources.into()),
+            (Errno::TIMEDOUT, Reason::Timeout.into()),
+            (Errno::CONNREFUSED, Reason::Connect.into()),
+            (Errno::CONNRESET, Reason::Connect.into()),
+            (Errno::HOSTUNREACH, Reason::Connect.into()),
+            (Errno::NETUNREACH, Reason::Connect.into()),
+        ] {
+            let endpoint = Endpoint::parse("http://shop.example").unwrap();
+            let address = ([192, 0, 2, 1], 80).into();
+            let wrapped = io::Error::other(io::Error::from(errno));
+            for source in [errno.into(), wrapped] {
+                let error = ClientError::connect(&endpoint, address, source);
+                assert_eq!((error.fault(), error.effect()), (fault, Effect::Nothing));
+                let text = chain(&error);
+                let system = io::Error::from(errno);
+                let expected =
+                    format!("cannot connect to shop.example:80 at 192.0.2.1:80: {system}");
+                assert_eq!(text, expected);
+            }
+        }
+    }
+}

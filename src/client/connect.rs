@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
@@ -23,12 +23,11 @@ pub(super) async fn connect(
     tls: Option<&Arc<ClientConfig>>,
     watch: &mut Stopwatch<'_>,
 ) -> Result<Stream, ClientError> {
-    let address = match endpoint.ip() {
-        Some(ip) => SocketAddr::new(ip, endpoint.port()),
-        None => {
-            watch.enter(Phase::Resolve);
-            resolve(endpoint).await?
-        }
+    let address = if let Some(ip) = endpoint.ip() {
+        SocketAddr::new(ip, endpoint.port())
+    } else {
+        watch.enter(Phase::Resolve);
+        resolve(endpoint).await?
     };
 
     watch.enter(Phase::Connect);
@@ -56,7 +55,11 @@ async fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, ClientError> {
             let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             addresses.next().ok_or_else(none)
         })
-        .map_err(|source| ClientError::resolve(endpoint, source))
+        .map_err(|source| {
+            // Without a descriptor the C library cannot ask, and says that the name is unknown.
+            let source = TcpSocket::new_v4().err().unwrap_or(source);
+            ClientError::resolve(endpoint, source)
+        })
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {

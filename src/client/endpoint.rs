@@ -40,8 +40,8 @@ pub enum EndpointError {
     /// No number, or 0.
     #[error("the port is not a number from 1 to 65535: write \"http://shop.example:8080\"")]
     Port,
-    /// Characters that no path can hold.
-    #[error("the base path holds characters that no path can: percent-encode them")]
+    /// Characters that no path can hold, or dot segments.
+    #[error("the base path is not percent-encoded, or has a `.` or `..` for a segment")]
     Path,
 }
 
@@ -183,9 +183,14 @@ fn parse_port(text: &str) -> Result<u16, EndpointError> {
 }
 
 fn path_and_query(text: &str) -> Option<PathAndQuery> {
-    // `http` would drop a fragment without a word, and the request would hit something else.
-    let sound = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-    let sound = text.starts_with('/') && text.bytes().all(sound);
+    // `http` would drop a fragment without a word, and a server would resolve `..`: the request
+    // would hit something else than what was written.
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let path = text.split('?').next()?.to_ascii_lowercase();
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    let sound = text.starts_with('/')
+        && text.bytes().all(plain)
+        && !path.replace("%2e", ".").split('/').any(dots);
     sound.then(|| text.parse().ok()).flatten()
 }
 
@@ -269,6 +274,7 @@ mod tests {
             ("http://[::1]80", EndpointError::Port),
             ("http://a/b c", EndpointError::Path),
             ("http://a/ü", EndpointError::Path),
+            ("http://a/b/../c", EndpointError::Path),
         ] {
             assert_eq!(Endpoint::parse(text).unwrap_err(), error, "{text}");
         }
@@ -278,7 +284,9 @@ mod tests {
     fn paths_stay_below_the_base_path() {
         let endpoint = Endpoint::parse("http://a/v1").unwrap();
         let uri = |path| endpoint.uri(path).map(|uri| uri.to_string());
-        assert_eq!(uri("/items?a=b%20c").unwrap(), "/v1/items?a=b%20c");
+        for kept in ["/", "/items?a=b%20c", "/.../a..b?x=/../"] {
+            assert_eq!(uri(kept).unwrap(), format!("/v1{kept}"));
+        }
         for refused in [
             "",
             "items",
@@ -288,6 +296,8 @@ mod tests {
             "/a#b",
             "/a\r\nx: y",
             "http://b/",
+            "/items/..",
+            "/.%2E/b?c",
         ] {
             assert_eq!(uri(refused), None, "{refused}");
         }

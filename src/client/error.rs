@@ -23,8 +23,10 @@ pub enum ClientError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The path is none.
-    #[error("the path of the request does not begin with `/` or is not percent-encoded")]
+    /// The path of the request is none.
+    #[error(
+        "the path does not begin with `/`, is not percent-encoded, or has a `.` or `..` for a segment"
+    )]
     Path,
     /// The name does not resolve.
     #[error("cannot resolve {to}")]

@@ -1,17 +1,18 @@
 //! The client against servers that do, byte for byte, what a script says.
 
+mod failures;
 mod server;
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
-use self::Play::{Fill, Hold, Pass, Read, Request as Asked, Reset, Say};
+use self::Play::{Hold, Pass, Request as Asked, Reset, Say};
 use self::server::{Authority, Play, Server};
 use super::{Answer, Client, ClientError, Connections, Endpoint, Request};
 use crate::event::HttpPhases;
-use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 
 const HELLO: Play = Say("HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello");
 
@@ -38,9 +39,11 @@ impl User {
     async fn send(&mut self, url: &str, request: Request) -> Result<Answer, ClientError> {
         self.phases = HttpPhases::default();
         let endpoint = Endpoint::parse(url).unwrap();
-        self.client
-            .send(&endpoint, request, &mut self.connections, &mut self.phases)
-            .await
+        let attempt = self
+            .client
+            .send(&endpoint, request, &mut self.connections, &mut self.phases);
+        // As actions hold it: it moves between threads.
+        attempt.boxed().await
     }
 
     fn phases(&self) -> String {
@@ -54,192 +57,6 @@ fn get(reuse: bool) -> Request {
         reuse,
         ..Request::new(Method::GET, "/")
     }
-}
-
-/// What an attempt ends with: its fault, and what its message says behind host and port.
-async fn check_failure(user: &mut User, url: &str, fault: impl Into<Fault>, says: &str) -> String {
-    let limited = Request {
-        body_limit: 1000,
-        ..Request::new(Method::GET, "/?token=hush")
-    };
-    let error = user.send(url, limited).await.expect_err(says);
-    let effect = error.effect();
-    let failure = Failure::from(error);
-    assert_eq!(failure.fault, fault.into(), "{failure}");
-    assert_eq!(failure.effect, effect);
-    assert!(failure.message.contains(says), "{failure} | {says}");
-    assert!(!failure.message.contains("hush"), "{failure}");
-    assert_eq!(
-        effect == Effect::Nothing,
-        user.phases.first_byte.is_none(),
-        "{failure}"
-    );
-    user.phases()
-}
-
-#[tokio::test]
-async fn broken_answers_are_the_protocol() {
-    let rows: [(&[Play], &str, &str); 13] = [
-        (&[Asked, Reset], "no http answer", "connect first_byte"),
-        (&[Asked], "no http answer", "connect first_byte"),
-        (
-            &[Asked, Say("HTTP/1.1 200 OK\r\nx:")],
-            "no http answer",
-            "connect first_byte",
-        ),
-        (
-            &[Asked, Say("\u{1}\u{2}SSH-2.0-x\r\n\r\n")],
-            "no http answer",
-            "connect first_byte",
-        ),
-        (
-            &[Asked, Say("HTTP/1.1 999999 OK\r\n\r\n")],
-            "status-code",
-            "connect first_byte",
-        ),
-        (
-            &[Asked, Say("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n")],
-            "content-length",
-            "connect first_byte",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhush"),
-                Reset,
-            ],
-            "broke off",
-            "connect first_byte transfer",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhush"),
-            ],
-            "broke off",
-            "connect first_byte transfer",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhush"),
-            ],
-            "broke off",
-            "connect first_byte transfer",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhush\r\n"),
-            ],
-            "broke off",
-            "connect first_byte transfer",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n"),
-                Hold,
-            ],
-            "longer than 1000 bytes",
-            "connect first_byte transfer",
-        ),
-        (
-            &[
-                Asked,
-                Say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
-                Fill,
-            ],
-            "longer than 1000 bytes",
-            "connect first_byte transfer",
-        ),
-        (
-            &[Asked, Say("HTTP/1.1 200 OK\r\n\r\n"), Fill],
-            "longer than 1000 bytes",
-            "connect first_byte transfer",
-        ),
-    ];
-    for (script, says, phases) in rows {
-        let server = Server::start(script).await;
-        let url = server.url();
-        let taken = check_failure(&mut User::new(), &url, Reason::Protocol, says).await;
-        assert_eq!(taken, phases, "{script:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_never_got_through_is_dns_and_connect() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
-    let rows = [
-        (
-            gone.as_str(),
-            Reason::Connect,
-            "cannot connect to 127.0.0.1:",
-            "connect",
-        ),
-        (
-            "http://does-not-exist.invalid",
-            Reason::Dns,
-            "cannot resolve does-not-exist.invalid:80: ",
-            "resolve",
-        ),
-    ];
-    for (url, reason, says, phases) in rows {
-        let taken = check_failure(&mut User::new(), url, reason, says).await;
-        assert_eq!(taken, phases, "{url}");
-    }
-}
-
-#[tokio::test]
-async fn a_bad_path_is_our_fault_and_sends_nothing() {
-    let request = Request::new(Method::GET, "/a b");
-    let error = User::new().send("http://192.0.2.1", request).await;
-    let failure = Failure::from(error.unwrap_err());
-    assert_eq!(failure.fault, Cause::Input.into());
-    assert_eq!(failure.effect, Effect::Nothing);
-}
-
-#[tokio::test]
-async fn broken_handshakes_are_tls() {
-    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
-    let rows: [(&str, Option<_>, &[Play], &str); 5] = [
-        (
-            "unknown ca",
-            Some(other.server("127.0.0.1")),
-            &[],
-            "UnknownIssuer",
-        ),
-        (
-            "wrong name",
-            Some(ours.server("shop.example")),
-            &[],
-            "not valid for name",
-        ),
-        (
-            "not tls",
-            None,
-            &[Read, Say("HTTP/1.1 400 Bad Request\r\n\r\n")],
-            "InvalidContentType",
-        ),
-        ("reset", None, &[Read, Reset], "reset"),
-        ("closed", None, &[Asked], "eof"),
-    ];
-    for (what, tls, script, says) in rows {
-        let server = Server::serve(script, tls).await;
-        let url = format!("https://{}", server.address);
-        let taken = check_failure(&mut User::of(ours.client()), &url, Reason::Tls, says).await;
-        assert_eq!(taken, "connect tls", "{what}");
-    }
-}
-
-#[tokio::test]
-async fn a_client_certificate_that_is_missing_is_tls() {
-    let ours = Authority::new("ours");
-    let server = Server::serve([Asked, HELLO], Some(ours.picky_server("127.0.0.1"))).await;
-    let mut user = User::of(ours.client());
-    check_failure(&mut user, &server.url(), Reason::Tls, "CertificateRequired").await;
 }
 
 #[tokio::test]
@@ -276,8 +93,19 @@ async fn an_answer_comes_back_whole() {
 }
 
 #[tokio::test]
+async fn a_method_that_usually_has_a_body_says_when_there_is_none() {
+    for (method, says_so) in [(Method::POST, true), (Method::GET, false)] {
+        let mut server = Server::start([Asked, HELLO]).await;
+        let request = Request::new(method, "/");
+        User::new().send(&server.url(), request).await.unwrap();
+        let heard = server.heard().await;
+        assert_eq!(heard.contains("content-length: 0\r\n"), says_so, "{heard}");
+    }
+}
+
+#[tokio::test]
 async fn names_are_resolved() {
-    let server = Server::start([Asked, HELLO]).await;
+    let server = Server::on("localhost", [Asked, HELLO], None).await;
     let url = format!("http://localhost:{}", server.address.port());
     let mut user = User::new();
     user.send(&url, get(false)).await.unwrap();
@@ -405,10 +233,9 @@ async fn phases_add_up_to_the_attempt() {
         Say("i"),
     ])
     .await;
-    let url = format!("http://localhost:{}", server.address.port());
     let mut user = User::new();
     let began = Instant::now();
-    user.send(&url, get(false)).await.unwrap();
+    user.send(&server.url(), get(false)).await.unwrap();
     let sum: Duration = user.phases.taken().map(|(_, taken)| taken).sum();
     assert_eq!(sum, began.elapsed());
     assert_eq!(sum, 3 * moment);

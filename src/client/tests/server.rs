@@ -62,7 +62,16 @@ impl Server {
         script: impl Into<Vec<Play>>,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on("127.0.0.1", script, tls).await
+    }
+
+    /// At the first address of a name.
+    pub(super) async fn on(
+        host: &str,
+        script: impl Into<Vec<Play>>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -72,6 +81,7 @@ impl Server {
         task.spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
+                tcp.set_nodelay(true).unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
                 let mut log = Vec::new();
                 if let Some(mut stream) = shake(tcp, tls.clone()).await {
@@ -83,7 +93,9 @@ impl Server {
                     }
                 }
                 // The stream is closed by now.
-                tell.send(String::from_utf8(log).unwrap()).await.unwrap();
+                tell.send(String::from_utf8_lossy(&log).into_owned())
+                    .await
+                    .unwrap();
             }
         });
         Self {
@@ -137,7 +149,8 @@ impl Play {
                 while !is_whole(&log[begin..]) && stream.read_buf(log).await? > 0 {}
             }
             Self::Read => {
-                stream.read_u8().await?;
+                log.reserve(0x4000);
+                stream.read_buf(log).await?;
             }
             Self::Say(text) => {
                 stream.write_all(text.as_bytes()).await?;
@@ -150,14 +163,23 @@ impl Play {
             Self::Pass(time) => tokio::time::advance(time).await,
             Self::Hold => {
                 let heard = std::mem::take(log);
-                tell.send(String::from_utf8(heard).unwrap()).await.unwrap();
+                tell.send(String::from_utf8_lossy(&heard).into_owned())
+                    .await
+                    .unwrap();
                 let _ = stream.read_buf(log).await;
                 log.extend(b"the client closed");
             }
-            Self::Reset => match stream {
-                Either::Left(tcp) => tcp.set_zero_linger()?,
-                Either::Right(tls) => tls.get_ref().0.set_zero_linger()?,
-            },
+            Self::Reset => {
+                // A reset may take back what was said: first the client, on the same thread,
+                // gets its turns to read it.
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                match stream {
+                    Either::Left(tcp) => tcp.set_zero_linger()?,
+                    Either::Right(tls) => tls.get_ref().0.set_zero_linger()?,
+                }
+            }
         }
         Ok(())
     }

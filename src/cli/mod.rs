@@ -79,7 +79,7 @@ enum Command {
         /// Only check the configuration and exit, as `testerd check` does.
         #[arg(long = "config.check")]
         check: bool,
-        /// Address to listen on, such as :10061 or [::1]:10061; may be repeated.
+        /// Address to listen on, such as `:10061` for all; may be repeated.
         #[arg(long = "web.listen-address", value_name = "ADDRESS")]
         listen: Vec<String>,
     },

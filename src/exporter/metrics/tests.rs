@@ -70,6 +70,7 @@ fn the_series_are_as_many_as_the_contract_says() {
     plain.objective = None;
     plain.kinds = vec!["backendai.session", "http.resource"];
     plain.timeout = Duration::from_secs(300);
+    plain.longest = Duration::from_secs(300);
     let bare = SpecInfo {
         steps: vec![],
         kinds: vec![],
@@ -148,6 +149,7 @@ fn a_reload_keeps_what_stays_and_drops_what_goes() {
     // Longer deadlines, one step and a whole target less, and a spec that is new.
     let mut changed = spec("shop", "checkout", "");
     changed.timeout = Duration::from_secs(100);
+    changed.longest = Duration::from_secs(100);
     changed.steps.retain(|step| &*step.name != "receipt");
     let mut new = spec("shop", "new", "");
     new.steps.clear();

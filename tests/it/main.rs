@@ -10,6 +10,7 @@ mod rig;
 mod tools;
 
 mod dashboards;
+mod docs;
 mod plans;
 mod shop;
 mod tidy;

@@ -1,0 +1,74 @@
+//! What the documents say is true: their examples make plans, and every key that the configuration
+//! file shows is read, with the default that it states.
+
+use std::path::Path;
+
+use testerd::config::{Overrides, Sources};
+use testerd::event::StateRule;
+use testerd::plan;
+
+fn root(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn the_shipped_configuration_states_the_defaults() {
+    let shipped = Sources::load(&root("config/testerd.toml"), &Overrides::default()).unwrap();
+    assert_eq!(shipped.notes.problems, []);
+    let least = "[target.shop]\ntype = \"http\"\nendpoint = \"http://a\"\n[[probe]]\ntarget = \"shop\"\ninterval = \"1m\"";
+    let defaults = Sources::from_text("least.toml", least, &Overrides::default()).unwrap();
+    let (shipped_settings, defaults) = (&shipped.settings, &defaults.settings);
+    assert_eq!(shipped_settings.listen, defaults.listen);
+    assert_eq!(shipped_settings.instance, defaults.instance);
+    assert_eq!(shipped_settings.concurrency, defaults.concurrency);
+    assert_eq!(shipped_settings.stop_grace, defaults.stop_grace);
+    assert_eq!(shipped_settings.series_limit, defaults.series_limit);
+    assert_eq!(shipped_settings.http_phases, defaults.http_phases);
+    let concurrency =
+        |settings: &testerd::config::Settings| settings.targets["shop"].target.concurrency;
+    assert_eq!(concurrency(shipped_settings), concurrency(defaults));
+    assert_eq!(shipped_settings.probes[0].state, StateRule::default());
+    let plan = plan::compile(shipped).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(plan.warnings, []);
+}
+
+#[test]
+fn the_examples_of_the_readme_make_a_plan() {
+    let readme = std::fs::read_to_string(root("README.md")).unwrap();
+    let blocks: Vec<_> = readme
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let [spec, config, wrap] = blocks.as_slice() else {
+        panic!("the README has three examples");
+    };
+    for (text, lines) in [(spec, 10), (config, 10)] {
+        assert!(text.lines().filter(|line| !line.is_empty()).count() <= lines);
+    }
+    let mut sources = Sources::from_text("README.md", config, &Overrides::default()).unwrap();
+    sources.add("README.md", &format!("{spec}\n{wrap}"), false);
+    assert!(plan::compile(sources).is_ok());
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_metric() {
+    let readme = std::fs::read_to_string(root("README.md")).unwrap();
+    let page = std::fs::read_to_string(root("src/exporter/metrics/page.rs")).unwrap();
+    let names = page
+        .split("\"testerd_")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap());
+    for name in names {
+        let named = readme.contains(&format!("`{name}"))
+            || (name.starts_with("config_last_reload_")
+                && readme.contains("`config_last_reload_*`"));
+        assert!(named, "README.md does not name {name}");
+    }
+    for command in ["serve", "check", "list", "run", "demo"] {
+        assert!(
+            readme.contains(&format!("| `{command}` |")),
+            "README.md does not name {command}"
+        );
+    }
+}

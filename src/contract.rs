@@ -58,8 +58,8 @@ pub fn steps(spec: &SpecInfo) -> impl Iterator<Item = (&StepInfo, Phase)> {
 /// count what they drop.
 #[must_use]
 pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> u64 {
-    // Reload result and time, build, and the six of the process.
-    const PROCESS: usize = 2 + 1 + 6;
+    // Reload result and time, damaged journals, build, and the six of the process.
+    const PROCESS: usize = 2 + 1 + 1 + 6;
     const PER_POOL: usize = 3;
     const PER_TARGET: usize = 2 * histogram(WAITS.len());
 
@@ -78,7 +78,8 @@ pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> 
         + exporters
         + pools.len() * PER_POOL
         + targets.len() * PER_TARGET
-        + kinds.len() * TeardownResult::ALL.len()
+        // Teardowns and sweeps by result; owed, oldest, stuck.
+        + kinds.len() * (2 * TeardownResult::ALL.len() + 3)
         + of_specs;
     u64::try_from(all).unwrap_or(u64::MAX)
 }

@@ -218,6 +218,21 @@ impl TeardownResult {
     }
 }
 
+/// What is owed of one kind on one target, and in no run's hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedInfo {
+    /// The target's name.
+    pub target: String,
+    /// The kind of resource.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+    /// How many of them have been owed for so long that a person should look.
+    pub stuck: u64,
+    /// When the oldest was armed.
+    pub oldest: SystemTime,
+}
+
 /// One bounded thing that runs take places in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolInfo {
@@ -306,6 +321,22 @@ pub enum Event {
         kind: String,
         /// How.
         result: TeardownResult,
+    },
+    /// The sweeper tried to undo something that was handed over.
+    Swept {
+        /// The target's name.
+        target: String,
+        /// The kind of resource.
+        kind: String,
+        /// How it ended.
+        result: TeardownResult,
+        /// What went wrong, if anything did.
+        why: Option<String>,
+    },
+    /// What is owed has changed: everything that no run holds, by target and kind.
+    OwedChanged {
+        /// All of it; what is not in it is owed no more.
+        owed: Vec<OwedInfo>,
     },
     /// A run ended.
     RunFinished {

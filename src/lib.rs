@@ -23,6 +23,8 @@ pub mod plan;
 // When and how it runs.
 pub mod journal;
 pub mod runner;
+pub mod sweeper;
+pub mod control;
 pub mod tester;
 
 // What people see.

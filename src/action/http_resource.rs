@@ -16,7 +16,7 @@ use super::expect::{
 use super::request::{RequestData, RequestTemplate, broken_record};
 use super::{Built, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
-use crate::spec::{Action, Capture, Context, Done, Record, Resource, Undo, Undone, Work};
+use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
 use crate::text::{Fields, Lookup, ValueTemplate};
 
 /// The kind under which undo records name this code.
@@ -35,6 +35,15 @@ struct HttpResource {
     find: Option<Find>,
     delete: RequestTemplate,
     gone: Vec<u16>,
+    list: Option<List>,
+}
+
+/// How leftovers are found by name prefix.
+struct List {
+    request: RequestTemplate,
+    items: Option<String>,
+    name: String,
+    captures: Captures,
 }
 
 struct Find {
@@ -76,7 +85,7 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
     let before = fields.notes().reads.len();
     let find = read_find(fields, shape);
     let delete = read_delete(fields);
-    check_list(fields);
+    let list = read_list(fields);
     let recorded = fields.notes().reads[before..].to_vec();
     let recorded = recorded
         .into_iter()
@@ -115,6 +124,7 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
                 find,
                 delete,
                 gone,
+                list,
             }),
             teardown_timeout: crate::spec::DEFAULT_TEARDOWN,
         },
@@ -219,18 +229,28 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
     Some((request?, gone))
 }
 
-/// `list` finds leftovers by name prefix; here it only has to be well-formed.
-fn check_list(fields: &mut Fields<'_, '_>) {
-    let Some(mut table) = fields.table("list") else {
-        return;
-    };
-    RequestTemplate::read(&mut table, Method::GET);
-    pointer(&mut table, "items");
-    if pointer(&mut table, "name").is_none() {
+fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
+    let mut table = fields.table("list")?;
+    let request = RequestTemplate::read(&mut table, Method::GET);
+    let items = pointer(&mut table, "items");
+    let name = pointer(&mut table, "name");
+    if name.is_none() {
         table.missing("name", "say where an item has its name: name = \"/name\"");
     }
-    table.table("capture").map(Captures::read);
+    let captures = table
+        .table("capture")
+        .map(Captures::read)
+        .unwrap_or_default();
+    if !captures.only_json() {
+        table.problem("capture", "is relative to an item", "use \"json:/…\" only");
+    }
     table.finish();
+    Some(List {
+        request: request?,
+        items,
+        name: name?,
+        captures,
+    })
 }
 
 fn pointer(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<String> {
@@ -323,6 +343,70 @@ impl Resource for HttpResource {
             arguments: serde_json::to_value(arguments).map_err(broken_record)?,
         })
     }
+
+    fn list<'a>(
+        &'a self,
+        context: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Listed>>, Failure>> {
+        async move {
+            let Some(list) = &self.list else {
+                return Ok(None);
+            };
+            let delete = Arguments {
+                find: None,
+                delete: self
+                    .delete
+                    .data(context.scope, &self.own)
+                    .map_err(|error| refused(&error))?,
+                gone: self.gone.clone(),
+            };
+            list.all(&delete, context).await.map(Some)
+        }
+        .boxed()
+    }
+}
+
+impl List {
+    async fn all(
+        &self,
+        delete: &Arguments,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Listed>, Failure> {
+        let scope = context.scope;
+        let reply = self.request.send(context, scope).await?;
+        Expectation::success().check(&reply, scope)?;
+        let mut listed = Vec::new();
+        for item in items(&reply, self.items.as_deref(), "list")? {
+            let Some(name) = item.pointer(&self.name).and_then(Value::as_str) else {
+                continue;
+            };
+            listed.push(Listed {
+                name: name.to_owned(),
+                undo: Undo {
+                    kind: KIND.to_owned(),
+                    arguments: serde_json::to_value(delete).map_err(broken_record)?,
+                },
+                captures: self.captures.take_ids(item)?,
+            });
+        }
+        Ok(listed)
+    }
+}
+
+/// The items of an answer, or the answer itself as the only one.
+fn items<'a>(reply: &'a Reply, pointer: Option<&str>, what: &str) -> Result<&'a [Value], Failure> {
+    let unclear = |why: &str| Failure::new(Reason::Protocol, format!("{what}: {why}"));
+    let json = reply
+        .json()
+        .ok_or_else(|| unclear("the body is not JSON"))?;
+    match pointer {
+        None => Ok(std::slice::from_ref(json)),
+        Some(pointer) => json
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .ok_or_else(|| unclear(&format!("there is no array at json {pointer}"))),
+    }
 }
 
 /// Carries out a record: deletes by the ids that the create told, or else finds by name first.
@@ -370,17 +454,7 @@ async fn find_one(
         return Ok(None);
     }
     Expectation::success().check(&reply, &Own::NOBODY)?;
-    let unclear = |what: &str| Failure::new(Reason::Protocol, format!("find: {what}"));
-    let json = reply
-        .json()
-        .ok_or_else(|| unclear("the body is not JSON"))?;
-    let items = match &find.items {
-        None => std::slice::from_ref(json),
-        Some(pointer) => json
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .ok_or_else(|| unclear(&format!("there is no array at json {pointer}")))?,
-    };
+    let items = items(&reply, find.items.as_deref(), "find")?;
     let ours = |item: &&Value| {
         find.matches.iter().all(|(pointer, expected)| {
             item.pointer(pointer)
@@ -391,7 +465,10 @@ async fn find_one(
     match (ours.next(), ours.next()) {
         (None, _) => Ok(None),
         (Some(item), None) => captures.take_ids(item).map(Some),
-        (Some(_), Some(_)) => Err(unclear("several items have the name, none is deleted")),
+        (Some(_), Some(_)) => {
+            let what = "find: several items have the name, none is deleted";
+            Err(Failure::new(Reason::Protocol, what))
+        }
     }
 }
 

@@ -105,6 +105,16 @@ enum Command {
         #[command(flatten)]
         filter: Filter,
     },
+    /// Show or carry out what is still owed to the targets; with --orphans, find leftovers by name.
+    Sweep {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The state directory, instead of that of the configuration.
+        #[arg(long = "state-dir", value_name = "PATH")]
+        state_dir: Option<PathBuf>,
+        #[command(flatten)]
+        wish: SweepArgs,
+    },
     /// Probe a shop that runs inside this process: nothing else is needed.
     Demo {
         /// Address to listen on.
@@ -122,6 +132,32 @@ struct ConfigFile {
         default_value = "/etc/testerd/testerd.toml"
     )]
     path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+struct SweepArgs {
+    /// Show what is owed.
+    #[arg(long, group = "wish")]
+    list: bool,
+    /// Show what would be done.
+    #[arg(long = "dry-run", group = "wish")]
+    dry_run: bool,
+    /// Try one record now.
+    #[arg(long, value_name = "ID", group = "wish")]
+    retry: Option<u64>,
+    /// Owe one record no more: a person has seen to it.
+    #[arg(long, value_name = "ID", group = "wish")]
+    forget: Option<u64>,
+    /// Find what bears this instance's names and no journal knows of; only shown without --delete.
+    #[arg(long, group = "wish")]
+    orphans: bool,
+    /// Only leftovers older than this.
+    #[arg(long = "older-than", value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    older_than: std::time::Duration,
+    /// Delete the leftovers found.
+    #[arg(long, requires = "orphans")]
+    delete: bool,
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +237,11 @@ pub fn main() -> Exit {
             Err(exit) => exit,
         },
         Command::Run { file, filter } => run(&file.path, &filter, &logging),
+        Command::Sweep {
+            file,
+            state_dir,
+            wish,
+        } => sweep(&file.path, state_dir, &wish, &logging),
         Command::Demo { listen } => demo(listen, &logging),
     }
 }
@@ -269,6 +310,47 @@ fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
     }
 }
 
+fn sweep(path: &Path, state_dir: Option<PathBuf>, args: &SweepArgs, logging: &Logging) -> Exit {
+    let overrides = Overrides {
+        state_dir,
+        ..Overrides::default()
+    };
+    if args.orphans {
+        let orphans = service::Orphans {
+            older_than: args.older_than,
+            delete: args.delete,
+        };
+        return match compile(path, &overrides) {
+            Ok(plan) => match logging.install() {
+                Ok(log) => service::orphans(&plan, orphans, log),
+                Err(exit) => exit,
+            },
+            Err(exit) => exit,
+        };
+    }
+    let wish = match (args.retry, args.forget) {
+        (Some(id), _) => service::Wish::Retry(id),
+        (None, Some(id)) => service::Wish::Forget(id),
+        (None, None) if args.list => service::Wish::List,
+        (None, None) if args.dry_run => service::Wish::DryRun,
+        (None, None) => service::Wish::All,
+    };
+    // Specs may be wrong or gone: what is owed needs only the targets.
+    let sources = match Sources::load(path, &overrides) {
+        Ok(sources) => sources,
+        Err(problems) => {
+            for problem in problems {
+                complain(&problem.to_string());
+            }
+            return Exit::Config;
+        }
+    };
+    match logging.install() {
+        Ok(log) => service::sweep(&sources.settings, wish, log),
+        Err(exit) => exit,
+    }
+}
+
 fn check(path: &Path) -> Exit {
     match compile(path, &Overrides::default()) {
         Ok(plan) => print(&report::check(&plan)),
@@ -296,10 +378,15 @@ fn compile(path: &Path, overrides: &Overrides) -> Result<Plan, Exit> {
     result
 }
 
-/// Prints to standard output; a reader that has gone away is no error.
+/// Prints to standard output and is done.
 fn print(text: &str) -> Exit {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    say(text);
     Exit::Done
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Prints to standard error.

@@ -8,6 +8,7 @@ mod sources;
 mod targets;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,12 @@ pub struct Settings {
     pub instance: String,
     /// How many runs may go on at once.
     pub concurrency: u32,
+    /// Where the journal lies.
+    pub state_dir: PathBuf,
+    /// How patient the sweeper is.
+    pub patience: Patience,
+    /// Above so many owed of one kind on one target, nothing more of it is made.
+    pub max_owed: usize,
     /// Spec files besides the built-in ones: globs relative to the configuration file.
     pub specs: Vec<(String, At)>,
     /// How long stopping may take.
@@ -53,6 +60,26 @@ pub struct Settings {
     pub probes: Vec<Probe>,
     /// The file as a whole, for problems that are about what is not in it.
     pub at: At,
+}
+
+impl Settings {
+    /// The targets without what only plans need.
+    #[must_use]
+    pub fn target_map(&self) -> BTreeMap<String, Arc<Target>> {
+        let targets = self.targets.iter();
+        targets
+            .map(|(name, settings)| (name.clone(), settings.target.clone()))
+            .collect()
+    }
+}
+
+/// How long what is owed is waited for: `[cleanup]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long "not found" must hold, in running time, after a create that nobody confirmed.
+    pub settle: Duration,
+    /// After this long a record is reported as stuck.
+    pub stuck_after: Duration,
 }
 
 /// A target and the parameters that it gives to specs.
@@ -103,6 +130,8 @@ pub struct Probe {
 pub struct Overrides {
     /// `--web.listen-address`, if given at all.
     pub listen: Vec<String>,
+    /// The state directory.
+    pub state_dir: Option<PathBuf>,
     /// The endpoint of a target, by its name.
     pub endpoints: BTreeMap<String, String>,
 }

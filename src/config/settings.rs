@@ -1,9 +1,12 @@
 //! The sections `[server]`, `[tester]`, `[metrics]`, `[limits]` and `[[probe]]`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{DEFAULT_PORT, LONGEST_INSTANCE, Overrides, Param, Probe, Settings, default_instance};
+use super::{
+    DEFAULT_PORT, LONGEST_INSTANCE, Overrides, Param, Patience, Probe, Settings, default_instance,
+};
 use crate::event::StateRule;
 use crate::spec::{NamePattern, Selection};
 use crate::text::{At, Entry, Fields, Notes, Raw, Table, nearest};
@@ -24,6 +27,10 @@ impl Settings {
             settings.listen.clone_from(&overrides.listen);
         }
         settings.read_tester(&mut fields);
+        settings.read_cleanup(&mut fields);
+        if let Some(folder) = &overrides.state_dir {
+            settings.state_dir.clone_from(folder);
+        }
         if let Some(mut metrics) = fields.table("metrics") {
             if let Some(limit) = metrics.integer("series_limit", 1..=100_000_000) {
                 settings.series_limit = limit;
@@ -62,6 +69,12 @@ impl Settings {
             listen: vec![format!("127.0.0.1:{DEFAULT_PORT}")],
             instance: default_instance(),
             concurrency: 10,
+            state_dir: PathBuf::from("/var/lib/testerd"),
+            patience: Patience {
+                settle: Duration::from_secs(30),
+                stuck_after: Duration::from_secs(3600),
+            },
+            max_owed: 5,
             specs: Vec::new(),
             stop_grace: Duration::from_secs(30),
             series_limit: 200_000,
@@ -101,11 +114,30 @@ impl Settings {
         if let Some(concurrency) = tester.integer("concurrency", 1..=MOST_RUNS) {
             self.concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
         }
+        if let Some(folder) = tester.string("state_dir") {
+            self.state_dir = folder.into();
+        }
         self.specs = tester.strings("specs");
         if let Some(grace) = tester.duration("stop_grace", Duration::from_secs(1)) {
             self.stop_grace = grace;
         }
         tester.finish();
+    }
+
+    fn read_cleanup(&mut self, fields: &mut Fields<'_, '_>) {
+        let Some(mut cleanup) = fields.table("cleanup") else {
+            return;
+        };
+        if let Some(settle) = cleanup.duration("settle", Duration::ZERO) {
+            self.patience.settle = settle;
+        }
+        if let Some(stuck_after) = cleanup.duration("stuck_after", Duration::ZERO) {
+            self.patience.stuck_after = stuck_after;
+        }
+        if let Some(max_owed) = cleanup.integer("max_owed", 1..=1_000_000) {
+            self.max_owed = usize::try_from(max_owed).unwrap_or(usize::MAX);
+        }
+        cleanup.finish();
     }
 
     /// What is wrong between sections.

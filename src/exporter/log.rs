@@ -151,6 +151,25 @@ macro_rules! line {
 impl Exporter for Log {
     fn export(&self, event: &Event) {
         match event {
+            Event::Swept {
+                target,
+                kind,
+                result,
+                why,
+            } => match (result, why) {
+                (TeardownResult::Done, _) => tracing::info!(target, kind, "swept"),
+                (_, why) => tracing::warn!(target, kind, error = why.as_deref(), "still owed"),
+            },
+            Event::OwedChanged { owed } => {
+                for owed in owed.iter().filter(|owed| owed.stuck > 0) {
+                    tracing::warn!(
+                        target = owed.target,
+                        kind = owed.kind,
+                        stuck = owed.stuck,
+                        "stuck: owed for long, a person should look"
+                    );
+                }
+            }
             Event::PlanLoaded { specs, .. } => {
                 tracing::info!(specs = specs.len(), "plan loaded");
             }

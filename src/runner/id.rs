@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Crockford's base 32 in lower case: no `i`, `l`, `o`, `u`.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -37,11 +37,22 @@ impl Ids {
     }
 }
 
+/// When an id was made, if the text begins with one.
+#[must_use]
+pub(super) fn made_at(text: &str) -> Option<SystemTime> {
+    let value = |byte: u8| DIGITS.iter().position(|digit| *digit == byte);
+    let mut bits: u64 = 0;
+    for byte in text.bytes().take(13) {
+        bits = (bits << 5) | value(byte)? as u64;
+    }
+    let complete = text.len() >= 13;
+    complete.then(|| UNIX_EPOCH + Duration::from_millis(bits >> 22))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
-    use std::time::Duration;
 
     #[test]
     fn ids_are_unique_and_sorted_by_time() {
@@ -49,6 +60,11 @@ mod tests {
         let now = SystemTime::now();
         let many: HashSet<_> = (0..10_000).map(|_| ids.next(now)).collect();
         assert_eq!(many.len(), 10_000);
+        let age = now
+            .duration_since(made_at(&ids.next(now)).unwrap())
+            .unwrap();
+        assert!(age < Duration::from_millis(1));
+        assert_eq!(made_at("short"), None);
         let later = ids.next(now + Duration::from_millis(1));
         assert!(many.iter().all(|id| id.len() == 13 && *id < later));
     }

@@ -5,7 +5,9 @@
 
 mod id;
 mod limits;
+mod orphans;
 mod perform;
+mod undo;
 mod walk;
 
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use id::Ids;
+pub use orphans::{Orphan, orphans};
+pub use undo::{proves, undo};
 
 use crate::client::{Client, Connections};
 use crate::event::{Event, Exporters, RunRef};

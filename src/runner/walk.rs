@@ -9,14 +9,15 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::limits::Limits;
-use super::perform::{Performance, Stage, cancelled, perform, race};
+use super::perform::{Performance, Stage, cancelled, perform};
+use super::undo::carry_out;
 use super::{Runner, Stop};
 use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
 use crate::journal::{JournalError, Note};
-use crate::outcome::{Cause, Effect, Failure, Fault, Reason, Verdict, chain};
+use crate::outcome::{Effect, Failure, Fault, Reason, Verdict, chain};
 use crate::secret::Redactor;
 use crate::spec::{
-    Case, Done, Record, RecordId, Resource, Sequence, Step, Undone, Work, Wrapper, reference,
+    Case, Done, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
 };
 use crate::text::Lookup;
 
@@ -184,7 +185,8 @@ impl<'a> Walk<'a> {
                 resource,
                 teardown_timeout,
             } => {
-                let record = match self.arm(step, resource.as_ref(), &limits).await {
+                let timeout = *teardown_timeout;
+                let record = match self.arm(step, resource.as_ref(), timeout, &limits).await {
                     Ok(record) => record,
                     Err(failure) => return (self.not_begun(step, phase, failure), None),
                 };
@@ -195,7 +197,7 @@ impl<'a> Walk<'a> {
                     Held {
                         record,
                         step: step.name.clone(),
-                        timeout: *teardown_timeout,
+                        timeout,
                     }
                 });
                 (self.finish(step, phase, performance), held)
@@ -221,6 +223,7 @@ impl<'a> Walk<'a> {
         &mut self,
         step: &Step,
         resource: &dyn Resource,
+        timeout: Duration,
         limits: &Limits,
     ) -> Result<RecordId, Failure> {
         let mut http = Vec::new();
@@ -235,6 +238,7 @@ impl<'a> Walk<'a> {
             endpoint: self.stage.target.endpoint.to_string(),
             instance: self.runner.instance.clone(),
             run: self.run.id.to_string(),
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             armed_at: SystemTime::now(),
         };
         self.runner
@@ -324,74 +328,50 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// Undoes one change, from its record.
+    /// Undoes one change, from its record, or hands it over to the sweeper: at once if nobody
+    /// confirmed that it was made, and if something inside it is still owed.
     async fn teardown(&mut self, held: Held) -> Ended {
         self.armed.retain(|record| *record != held.record);
         self.stage.scope.forget(&held.step);
+        let record = match self.runner.journal.read(held.record) {
+            Ok(record) => record,
+            Err(error) => {
+                let failure = Some(refusal(&error));
+                return self.tell_teardown(&held.step, failure, Duration::ZERO, Vec::new());
+            }
+        };
+        if !record.created || self.runner.journal.has_children(held.record) {
+            self.runner.journal.release(held.record);
+            self.tell_result(&record, TeardownResult::Owed);
+            return Ended::Passed;
+        }
         let limits = Limits::from_now(held.timeout, &self.stop.kill);
         let begun = Instant::now();
         let mut http = Vec::new();
-        let record = self
-            .runner
-            .journal
-            .read(held.record)
-            .await
-            .map_err(|e| refusal(&e));
-        let undone = match &record {
-            Ok(record) => self.undo(record, &limits, &mut http).await,
-            Err(failure) => Err(failure.clone()),
-        };
+        let undoer = self.runner.undoer;
+        let undone = carry_out(&record, undoer, &mut self.stage, &limits, &mut http).await;
         let duration = begun.elapsed();
-        let created = record.as_ref().is_ok_and(|record| record.created);
         let (note, result, failure) = match undone {
-            Ok(Undone::NotFound) if !created => {
-                let why = "not found after a create that nobody confirmed".to_owned();
-                (Note::Tried(why), TeardownResult::Owed, None)
-            }
-            Ok(Undone::Undone | Undone::NotFound) => (Note::Settled, TeardownResult::Done, None),
+            Ok(_) => (Note::Settled, TeardownResult::Done, None),
             Err(failure) => {
                 let failure = redacted(&self.redactor, failure);
-                (
-                    Note::Tried(failure.message.clone()),
-                    TeardownResult::Failed,
-                    Some(failure),
-                )
+                let note = Note::Tried(failure.message.clone());
+                (note, TeardownResult::Failed, Some(failure))
             }
         };
-        // A note that cannot be written leaves the record owed, which is safe: undoing is idempotent.
+        // A note that cannot be written leaves the record owed, which is safe: undoing again finds
+        // nothing.
         let noted = self.runner.journal.note(held.record, note).await;
+        self.runner.journal.release(held.record);
         let failure = failure.or(noted.err().map(|error| refusal(&error)));
-        self.tell_teardown(
-            &held.step,
-            record.ok().as_ref(),
-            result,
-            failure,
-            duration,
-            http,
-        )
-    }
-
-    async fn undo(
-        &mut self,
-        record: &Record,
-        limits: &Limits,
-        http: &mut Vec<crate::event::HttpPhases>,
-    ) -> Result<Undone, Failure> {
-        let kind = &record.undo.kind;
-        let Some(undoer) = (self.runner.undoer)(kind) else {
-            let what = format!("nothing here can undo `{kind}`");
-            return Err(Failure::new(Cause::Input, what));
-        };
-        let mut context = self.stage.context(limits.deadline, http);
-        let work = async { undoer(record, &mut context).await };
-        race(work, limits, true).await
+        let ended = self.tell_teardown(&held.step, failure, duration, http);
+        self.tell_result(&record, result);
+        ended
     }
 
     fn tell_teardown(
         &mut self,
         step: &Arc<str>,
-        record: Option<&Record>,
-        result: TeardownResult,
         failure: Option<Failure>,
         duration: Duration,
         http: Vec<crate::event::HttpPhases>,
@@ -420,14 +400,15 @@ impl<'a> Walk<'a> {
                 allowed: false,
             },
         });
-        if let Some(record) = record {
-            self.export(&Event::TeardownFinished {
-                run: self.run.clone(),
-                kind: record.undo.kind.clone(),
-                result,
-            });
-        }
         ended
+    }
+
+    fn tell_result(&self, record: &Record, result: TeardownResult) {
+        self.export(&Event::TeardownFinished {
+            run: self.run.clone(),
+            kind: record.undo.kind.clone(),
+            result,
+        });
     }
 
     /// Records every leaf of a case as skipped.

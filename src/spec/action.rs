@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use serde_json::Value;
@@ -31,6 +32,26 @@ pub trait Resource: Action {
     /// # Errors
     /// If a value is refused, for instance an empty one for a path.
     fn undo(&self, context: &Context<'_>) -> Result<Undo, Failure>;
+
+    /// Everything of this kind on the target, ours or not, each with how it would be undone.
+    /// `None` if the spec does not say how to list it.
+    fn list<'a>(
+        &'a self,
+        _context: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Option<Vec<Listed>>, Failure>> {
+        futures_util::future::ready(Ok(None)).boxed()
+    }
+}
+
+/// One thing that a target lists.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// How to undo it.
+    pub undo: Undo,
+    /// What undoing it needs.
+    pub captures: Vec<Capture>,
 }
 
 /// What an action did.

@@ -16,6 +16,30 @@ pub enum Case {
     Wrapper(Wrapper),
 }
 
+impl Case {
+    /// Every resource in the tree, with the name of its step.
+    #[must_use]
+    pub fn resources(&self) -> Vec<(&str, &dyn Resource)> {
+        match self {
+            Self::Step(step) => step.resource().into_iter().collect(),
+            Self::Sequence(sequence) => sequence.cases.iter().flat_map(Self::resources).collect(),
+            Self::Wrapper(wrapper) => {
+                let setup = wrapper.setup.resource();
+                setup.into_iter().chain(wrapper.inner.resources()).collect()
+            }
+        }
+    }
+}
+
+impl Step {
+    fn resource(&self) -> Option<(&str, &dyn Resource)> {
+        match &self.work {
+            Work::Act(_) => None,
+            Work::Acquire { resource, .. } => Some((&self.name, resource.as_ref())),
+        }
+    }
+}
+
 /// One action with a name, a deadline and optional retry: the only thing that is timed.
 pub struct Step {
     /// Unique in the spec.

@@ -12,7 +12,7 @@ mod undo;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use action::{Action, Capture, Context, Done, Resource, Run};
+pub use action::{Action, Capture, Context, Done, Listed, Resource, Run};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
 pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};

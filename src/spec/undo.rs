@@ -44,7 +44,9 @@ pub struct Record {
     pub instance: String,
     /// The run that made it.
     pub run: String,
-    /// When it was armed.
+    /// How long one try to undo it may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// When it was armed; for people.
     pub armed_at: SystemTime,
 }
 

@@ -185,6 +185,9 @@ impl Dispatch {
             Err(error) => (error.id(), None),
         };
         let task = self.tasks.remove(&id)?;
+        if verdict.is_none() {
+            self.runner.journal.release_run(&task.run.id);
+        }
         let verdict = verdict.unwrap_or_else(|| {
             // The runner itself panicked, a bug of ours: its run still ends exactly once.
             let verdict = Verdict::Inconclusive(Cause::Panic);
@@ -235,6 +238,7 @@ impl Dispatch {
         let dropped = self.runs.len();
         self.runs.shutdown().await;
         for (_, task) in self.tasks.drain() {
+            self.runner.journal.release_run(&task.run.id);
             self.runner.exporters.export(&Event::RunFinished {
                 run: task.run,
                 verdict: Verdict::Inconclusive(Cause::Cancelled),

@@ -6,6 +6,7 @@
 //! plan, so it delays no run.
 
 mod histogram;
+mod owing;
 mod page;
 mod process;
 mod series;
@@ -13,9 +14,10 @@ mod series;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use self::owing::Owing;
 use self::page::Page;
 use self::series::{Ladders, Pool, Spec, Target};
 use super::lock;
@@ -29,6 +31,8 @@ pub struct Metrics {
     started: SystemTime,
     exporters: Vec<(&'static str, Dropped)>,
     plan: RwLock<Option<Arc<Plan>>>,
+    /// What the journal owes outlives every plan.
+    owed: Mutex<Owing>,
 }
 
 /// What there is to count. The counts themselves outlive their plan: the next one shares those
@@ -53,6 +57,7 @@ impl Metrics {
             started: SystemTime::now(),
             exporters,
             plan: RwLock::new(None),
+            owed: Mutex::default(),
         }
     }
 
@@ -77,7 +82,17 @@ impl Metrics {
         if let Some(plan) = self.plan() {
             plan.fill(&mut page);
         }
+        self.owed().fill(&mut page, SystemTime::now());
         page.encode()
+    }
+
+    /// How many damaged journals lie beside the one in use.
+    pub fn set_damaged(&self, damaged: usize) {
+        self.owed().damaged = damaged;
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Owing> {
+        lock(&self.owed)
     }
 
     fn plan(&self) -> Option<Arc<Plan>> {
@@ -86,6 +101,12 @@ impl Metrics {
     }
 
     fn load(&self, specs: &[(Arc<SpecInfo>, Grid)], pools: &[PoolInfo], origin: Instant) {
+        let kinds = specs.iter().flat_map(|(spec, _)| {
+            spec.kinds
+                .iter()
+                .map(|kind| (spec.identity.target.as_str(), *kind))
+        });
+        self.owed().plan(kinds);
         // Made before the lock is taken, so that a large plan delays no event.
         let plan = Plan::load(self.plan().as_deref(), specs, pools, origin);
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
@@ -163,6 +184,13 @@ impl Exporter for Metrics {
             } => self.spec(&run.spec, |spec| {
                 spec.run_finished(*verdict, *duration, *at);
             }),
+            Event::Swept {
+                target,
+                kind,
+                result,
+                why: _,
+            } => self.owed().swept(target, kind, *result),
+            Event::OwedChanged { owed } => self.owed().changed(owed),
             // Retries are counted when their step ends, and a skipped step has no duration.
             Event::AttemptFailed { .. } | Event::StepSkipped { .. } => {}
         }

@@ -137,6 +137,16 @@ page! {
         "Runs that wait for a permit.";
     teardowns: COUNTER "testerd_teardowns_total"
         "How undoing what runs had made ended.";
+    owed: GAUGE "testerd_journal_owed"
+        "Undos that are owed and in no run's hands.";
+    oldest: GAUGE "testerd_journal_oldest_seconds"
+        "How long ago the oldest of them was written down; 0 when nothing is owed.";
+    stuck: GAUGE "testerd_journal_stuck"
+        "How many of them have been owed for longer than stuck_after.";
+    swept: COUNTER "testerd_swept_total"
+        "What the sweeper tried, and how it ended.";
+    damaged: GAUGE "testerd_journal_damaged"
+        "Damaged journals in the state directory: set aside and kept, what they owe is not known.";
     dropped: COUNTER "testerd_exporter_dropped_total"
         "What an exporter dropped because its queue was full.";
     reload: GAUGE "testerd_config_last_reload_successful"

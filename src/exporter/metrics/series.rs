@@ -29,18 +29,18 @@ impl Ladders {
 }
 
 /// One count for each member of a closed list.
-struct Tally<T: 'static, const N: usize> {
+pub(super) struct Tally<T: 'static, const N: usize> {
     all: &'static [T; N],
     counts: [u64; N],
 }
 
 impl<T: PartialEq + Copy, const N: usize> Tally<T, N> {
-    const fn new(all: &'static [T; N]) -> Self {
+    pub(super) const fn new(all: &'static [T; N]) -> Self {
         let counts = [0; N];
         Self { all, counts }
     }
 
-    fn add(&mut self, which: T, count: u64) {
+    pub(super) fn add(&mut self, which: T, count: u64) {
         for (known, counted) in self.all.iter().zip(&mut self.counts) {
             if *known == which {
                 *counted += count;
@@ -48,7 +48,7 @@ impl<T: PartialEq + Copy, const N: usize> Tally<T, N> {
         }
     }
 
-    fn each(&self) -> impl Iterator<Item = (T, u64)> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (T, u64)> {
         self.all.iter().copied().zip(self.counts)
     }
 }
@@ -373,6 +373,6 @@ impl Pool {
     }
 }
 
-fn with<'a>(labels: &Labels<'a>, more: &Labels<'a>) -> Vec<(&'static str, &'a str)> {
+pub(super) fn with<'a>(labels: &Labels<'a>, more: &Labels<'a>) -> Vec<(&'static str, &'a str)> {
     [labels, more].concat()
 }

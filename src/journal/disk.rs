@@ -1,0 +1,312 @@
+//! The durable journal: `journal.db` in the state directory, SQLite in WAL mode, every commit
+//! synced to disk.
+//!
+//! One thread writes. It takes whatever waits as one transaction, so that many runs share one
+//! sync. Everything is read from memory, which is changed only after the commit. The folder is
+//! locked for one process at a time; an operator may read the file meanwhile.
+
+mod file;
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
+
+use super::store::Store;
+use super::{Journal, JournalError, Note, Owed};
+use crate::spec::{Record, RecordId};
+
+/// The file in the state directory.
+const FILE: &str = "journal.db";
+
+/// How many writes may wait for the disk; more wait in their callers.
+const QUEUE: usize = 1024;
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {path}")]
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the state directory {path} is in use by {owner}; stop it, or give this one its own state_dir"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who.
+        owner: String,
+    },
+    /// It was written by a later testerd.
+    #[error(
+        "{path} has version {found}, and this testerd knows versions up to {known}; use the later testerd again"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest that is known.
+        known: i64,
+    },
+    /// The database cannot be opened, and is not damaged either.
+    #[error("cannot open {path}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+/// The journal on disk.
+pub struct DiskJournal {
+    path: PathBuf,
+    store: Arc<Mutex<Store>>,
+    /// `None` once it is closing.
+    writes: Option<mpsc::SyncSender<Write>>,
+    thread: Option<JoinHandle<()>>,
+    set_aside: Vec<PathBuf>,
+    /// Held for as long as the journal lives.
+    _lock: File,
+}
+
+/// One change that waits for the disk.
+struct Write {
+    change: Change,
+    done: oneshot::Sender<Result<RecordId, JournalError>>,
+}
+
+/// What is changed.
+enum Change {
+    Arm(Record),
+    Note(RecordId, Note),
+}
+
+impl DiskJournal {
+    /// Opens the journal in a state directory, which is made if it is not there. A damaged file is
+    /// set aside under another name, and kept.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, is in use, or the file is of a later version.
+    pub fn open(folder: &Path, max_owed: usize, owner: &str) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(unusable)?;
+        let lock = lock(folder, owner)?;
+        let path = folder.join(FILE);
+        let opened = file::open(&path)?;
+        let mut store = Store::with_max_owed(Some(max_owed));
+        for (id, record, notes) in opened.records {
+            store.insert(id, record, false);
+            for note in notes {
+                store.apply(id, note);
+            }
+        }
+        let store = Arc::new(Mutex::new(store));
+        let (writes, waiting) = mpsc::sync_channel(QUEUE);
+        let theirs = store.clone();
+        let mut connection = opened.connection;
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write_all(&mut connection, &waiting, &theirs))
+            .map_err(unusable)?;
+        Ok(Self {
+            set_aside: file::set_aside(folder),
+            path,
+            store,
+            writes: Some(writes),
+            thread: Some(thread),
+            _lock: lock,
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Damaged journals that lie beside it, set aside now or earlier: what they owe is not known.
+    #[must_use]
+    pub fn damaged(&self) -> &[PathBuf] {
+        &self.set_aside
+    }
+
+    /// Reads what is owed without the lock: for a look at the journal of a running daemon.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but a damaged file is left where it is.
+    pub fn look(folder: &Path) -> Result<Vec<Owed>, OpenError> {
+        let mut store = Store::default();
+        for (id, record, notes) in file::look(&folder.join(FILE))? {
+            store.insert(id, record, false);
+            for note in notes {
+                store.apply(id, note);
+            }
+        }
+        Ok(store.all())
+    }
+
+    fn write(&self, change: Change) -> BoxFuture<'_, Result<RecordId, JournalError>> {
+        async move {
+            let closing = || JournalError::Unwritable("its thread has ended".into());
+            let (done, written) = oneshot::channel();
+            let writes = self.writes.as_ref().ok_or_else(closing)?;
+            let mut write = Write { change, done };
+            // The queue is as long as there can be runs; a full one means a disk that hangs.
+            while let Err(refused) = writes.try_send(write) {
+                match refused {
+                    mpsc::TrySendError::Full(back) => {
+                        write = back;
+                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    }
+                    mpsc::TrySendError::Disconnected(_) => return Err(closing()),
+                }
+            }
+            written.await.unwrap_or_else(|_| Err(closing()))
+        }
+        .boxed()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        locked(&self.store)
+    }
+}
+
+fn locked(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for DiskJournal {
+    /// Waits for the thread, so that the file is closed before the lock is given back.
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Journal for DiskJournal {
+    fn arm(&self, record: Record) -> BoxFuture<'_, Result<RecordId, JournalError>> {
+        self.write(Change::Arm(record))
+    }
+
+    fn note(&self, id: RecordId, note: Note) -> BoxFuture<'_, Result<(), JournalError>> {
+        self.write(Change::Note(id, note))
+            .map(|noted| noted.map(|_| ()))
+            .boxed()
+    }
+
+    fn read(&self, id: RecordId) -> Result<Record, JournalError> {
+        self.store().read(id)
+    }
+
+    fn release(&self, id: RecordId) {
+        self.store().release(id);
+    }
+
+    fn release_run(&self, run: &str) {
+        self.store().release_run(run);
+    }
+
+    fn owed(&self) -> Vec<Owed> {
+        self.store().all()
+    }
+}
+
+/// Takes the lock of the folder, or says who has it.
+fn lock(folder: &Path, owner: &str) -> Result<File, OpenError> {
+    let path = folder.join("lock");
+    let unusable = |source| OpenError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut options = File::options();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(unusable)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        let _ = file.read_to_string(&mut owner);
+        let owner = match owner.trim() {
+            "" => "another process",
+            owner => owner,
+        };
+        return Err(OpenError::Locked {
+            path: folder.to_owned(),
+            owner: owner.to_owned(),
+        });
+    }
+    // Only for people: who cannot write it here finds the disk full when it matters.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(owner.as_bytes()));
+    Ok(file)
+}
+
+/// The thread: everything that waits becomes one transaction.
+fn write_all(connection: &mut Connection, waiting: &mpsc::Receiver<Write>, store: &Mutex<Store>) {
+    while let Ok(first) = waiting.recv() {
+        let batch: Vec<_> = std::iter::once(first)
+            .chain(waiting.try_iter().take(QUEUE))
+            .collect();
+        write_batch(connection, batch, store);
+    }
+}
+
+fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Store>) {
+    // What is refused needs no disk.
+    let mut accepted = Vec::new();
+    for Write { change, done } in batch {
+        let admitted = match &change {
+            Change::Arm(record) => locked(store).admit(record),
+            Change::Note(id, note) => locked(store).check(*id, note).map(|()| *id),
+        };
+        match admitted {
+            Ok(id) => accepted.push((id, change, done)),
+            Err(error) => drop(done.send(Err(error))),
+        }
+    }
+    if accepted.is_empty() {
+        return;
+    }
+    let changes = accepted.iter().map(|(id, change, _)| (*id, change));
+    let written = file::commit(connection, changes);
+    for (id, change, done) in accepted {
+        let answer = match &written {
+            Ok(()) => {
+                let mut store = locked(store);
+                match change {
+                    Change::Arm(record) => store.insert(id, record, true),
+                    Change::Note(id, note) => store.apply(id, note),
+                }
+                Ok(id)
+            }
+            Err(error) => Err(JournalError::Unwritable(crate::outcome::chain(error))),
+        };
+        // Whoever waited may have been dropped meanwhile; the record then is owed.
+        drop(done.send(answer));
+    }
+}

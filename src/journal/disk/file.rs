@@ -1,0 +1,310 @@
+//! The SQLite file: its schema and versions, what is read at start, what one commit writes.
+//!
+//! One row per note, deleted together when the record is closed; the view `owed` is for operators.
+
+use std::ffi::OsString;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::{Change, OpenError};
+use crate::journal::{Note, State};
+use crate::spec::{Record, RecordId};
+
+/// The version of the schema, kept in `user_version`.
+const VERSION: i64 = 1;
+
+/// A damaged file gets this and the time behind its name.
+const SET_ASIDE: &str = ".damaged-";
+
+/// The schema, and one day its migrations.
+const SCHEMA: &str = "
+CREATE TABLE notes (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    record INTEGER NOT NULL,
+    at     INTEGER NOT NULL,            -- seconds since the Unix epoch; for people
+    note   TEXT NOT NULL,               -- armed, created, tried
+    body   TEXT NOT NULL,               -- JSON
+    sum    INTEGER NOT NULL             -- FNV-1a over the rest: damage that is still JSON shows
+);
+CREATE INDEX notes_record ON notes (record);
+CREATE VIEW owed AS
+    SELECT record AS id,
+           datetime(at, 'unixepoch') AS armed,
+           json_extract(body, '$.target') AS target,
+           json_extract(body, '$.undo.kind') AS kind,
+           json_extract(body, '$.run') AS run,
+           json_extract(body, '$.step') AS step,
+           (SELECT count(*) FROM notes t WHERE t.record = n.record AND t.note = 'created') AS created,
+           (SELECT json_extract(t.body, '$.Tried') FROM notes t
+             WHERE t.record = n.record AND t.note = 'tried' ORDER BY seq DESC LIMIT 1) AS last_try
+      FROM notes n WHERE note = 'armed';
+";
+
+/// A record and what was noted of it since.
+pub(super) type Replayed = (RecordId, Record, Vec<Note>);
+
+/// An opened file and what it says.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) records: Vec<Replayed>,
+}
+
+/// Opens the file for writing; a damaged one is set aside and a new one begun.
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    match try_open(path) {
+        Err(Trouble::Damaged(why)) => {
+            let kept = put_aside(path).map_err(|source| OpenError::Folder {
+                path: path.to_owned(),
+                source,
+            })?;
+            tracing::error!(
+                kept = %kept.display(),
+                error = why,
+                "the journal is damaged: it is kept under another name, and what it owed may be left on the targets"
+            );
+            try_open(path).map_err(|trouble| trouble.into_error(path))
+        }
+        opened => opened.map_err(|trouble| trouble.into_error(path)),
+    }
+}
+
+/// Reads the file of somebody else.
+pub(super) fn look(path: &Path) -> Result<Vec<Replayed>, OpenError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let read = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        version(&connection, path)?;
+        replay(&connection)
+    };
+    read().map_err(|trouble: Trouble| trouble.into_error(path))
+}
+
+/// Why a file cannot be used.
+enum Trouble {
+    Damaged(String),
+    Newer(OpenError),
+    Other(rusqlite::Error),
+    Io(std::io::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl Trouble {
+    fn into_error(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Newer(error) => error,
+            Self::Other(source) => OpenError::Database { path, source },
+            Self::Io(source) => OpenError::Folder { path, source },
+            Self::Damaged(why) => OpenError::Database {
+                path,
+                source: rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+                    Some(why),
+                ),
+            },
+        }
+    }
+}
+
+fn try_open(path: &Path) -> Result<Opened, Trouble> {
+    if !path.exists() {
+        create(path)?;
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if version(&connection, path)? == 0 {
+        // A file of ours is never without one, see `create`.
+        return Err(Trouble::Damaged("it has no version".into()));
+    }
+    check(&connection)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let records = replay(&connection)?;
+    Ok(Opened {
+        connection,
+        records,
+    })
+}
+
+/// Makes an empty journal under another name first: a file under the right name is whole, so one
+/// that was cut to nothing is told from a new one.
+fn create(path: &Path) -> Result<(), Trouble> {
+    let draft = path.with_extension("new");
+    let unusable = |error: std::io::Error| Trouble::Io(error);
+    if draft.exists() {
+        std::fs::remove_file(&draft).map_err(unusable)?;
+    }
+    let connection = Connection::open(&draft)?;
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+    ))?;
+    connection.close().map_err(|(_, error)| error)?;
+    std::fs::rename(&draft, path).map_err(unusable)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(unusable)
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<i64, Trouble> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(Trouble::Newer(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        }));
+    }
+    Ok(found)
+}
+
+/// The whole file, page by page: it is tiny.
+fn check(connection: &Connection) -> Result<(), Trouble> {
+    let word: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if word == "ok" {
+        Ok(())
+    } else {
+        Err(Trouble::Damaged(word))
+    }
+}
+
+/// All records with their notes; a history that cannot be is damage.
+fn replay(connection: &Connection) -> Result<Vec<Replayed>, Trouble> {
+    let damaged = |what: String| Trouble::Damaged(what);
+    let mut rows =
+        connection.prepare("SELECT record, note, body, sum FROM notes ORDER BY record, seq")?;
+    let mut rows = rows.query([])?;
+    let mut records: Vec<(Replayed, State)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, note, body): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if row.get::<_, i64>(3)? != sum(id, &note, &body) {
+            return Err(damaged(format!(
+                "a note of record {id} does not match its sum"
+            )));
+        }
+        let id = RecordId(u64::try_from(id).map_err(|error| damaged(error.to_string()))?);
+        if note == "armed" {
+            let record = serde_json::from_str(&body)
+                .map_err(|error| damaged(format!("record {}: {error}", id.0)))?;
+            records.push(((id, record, Vec::new()), State::Armed));
+            continue;
+        }
+        let note: Note = serde_json::from_str(&body)
+            .map_err(|error| damaged(format!("a note of record {}: {error}", id.0)))?;
+        let Some(((known, _, notes), state)) = records.last_mut() else {
+            return Err(damaged(format!("record {} was never armed", id.0)));
+        };
+        if *known != id {
+            return Err(damaged(format!("record {} was never armed", id.0)));
+        }
+        *state = state
+            .next(&note)
+            .map_err(|error| damaged(error.to_string()))?;
+        notes.push(note);
+    }
+    Ok(records.into_iter().map(|(replayed, _)| replayed).collect())
+}
+
+/// Writes a batch, all of it or nothing, and returns when it is on disk.
+pub(super) fn commit<'a>(
+    connection: &mut Connection,
+    changes: impl Iterator<Item = (RecordId, &'a Change)>,
+) -> rusqlite::Result<()> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for (id, change) in changes {
+        let record = i64::try_from(id.0).unwrap_or(i64::MAX);
+        let insert = |name: &str, body: &str| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO notes (record, at, note, body, sum) VALUES (?, ?, ?, ?, ?)",
+                )?
+                .execute(params![record, now, name, body, sum(record, name, body)])
+        };
+        match change {
+            Change::Arm(armed) => insert("armed", &json(armed)?)?,
+            Change::Note(_, note @ Note::Created(_)) => insert(note.name(), &json(note)?)?,
+            // Only the last try is kept, or a target that is down for months would fill the disk.
+            Change::Note(_, note @ Note::Tried(_)) => {
+                transaction
+                    .prepare_cached("DELETE FROM notes WHERE record = ? AND note = 'tried'")?
+                    .execute(params![record])?;
+                insert(note.name(), &json(note)?)?
+            }
+            Change::Note(_, Note::Refused | Note::Settled) => transaction
+                .prepare_cached("DELETE FROM notes WHERE record = ?")?
+                .execute(params![record])?,
+        };
+    }
+    transaction.commit()
+}
+
+fn sum(record: i64, note: &str, body: &str) -> i64 {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write_i64(record);
+    hasher.write(note.as_bytes());
+    hasher.write(body.as_bytes());
+    hasher.finish().cast_signed()
+}
+
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// Renames a damaged file and what belongs to it.
+fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let suffix = format!("{SET_ASIDE}{}", now.as_nanos());
+    let with = |end: &str| {
+        let mut name = OsString::from(path);
+        name.push(end);
+        PathBuf::from(name)
+    };
+    for end in ["-wal", "-shm"] {
+        if with(end).exists() {
+            std::fs::rename(with(end), with(&format!("{suffix}{end}")))?;
+        }
+    }
+    std::fs::rename(path, with(&suffix))?;
+    Ok(with(&suffix))
+}
+
+/// The damaged files that lie in a state directory.
+pub(super) fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            name.contains(SET_ASIDE) && !name.ends_with("-wal") && !name.ends_with("-shm")
+        })
+        .collect();
+    files.sort();
+    files
+}

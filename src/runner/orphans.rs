@@ -1,0 +1,101 @@
+//! Leftovers that no journal knows of: found by the name that only this instance gives.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::id::made_at;
+use super::limits::Limits;
+use super::perform::{Stage, race};
+use crate::client::{Client, Connections};
+use crate::outcome::Failure;
+use crate::secret::Redactor;
+use crate::spec::{DEFAULT_TEARDOWN, Listed, Record, Resource, Run, Scheduled, Scope, reference};
+
+/// Something on a target that this instance has made.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its name.
+    pub name: String,
+    /// How long ago its run began, by the id in the name.
+    pub age: Duration,
+    /// What carries out its undo.
+    pub record: Record,
+}
+
+/// What a resource of a spec lists under the names of this instance.
+///
+/// # Errors
+/// If it cannot be listed, or its undo needs something that only a run knows.
+pub async fn orphans(
+    (step, resource): (&str, &dyn Resource),
+    spec: &Scheduled,
+    instance: &str,
+    client: &Client,
+) -> Result<Vec<Orphan>, Failure> {
+    let mut redactor = Redactor::default();
+    let target = spec.target.as_ref();
+    let authorization = target.auth.as_ref().map(|auth| auth.header(&mut redactor));
+    let run = Run {
+        id: "none".into(),
+        name: format!("{instance}-none").into(),
+    };
+    let mut stage = Stage {
+        // No run goes on, so nothing of one may be read.
+        scope: Scope::default(),
+        run,
+        target,
+        client,
+        connections: Connections::default(),
+        authorization: authorization.transpose(),
+    };
+    let limits = Limits {
+        deadline: Instant::now() + DEFAULT_TEARDOWN,
+        cancel: CancellationToken::new(),
+    };
+    let mut http = Vec::new();
+    let mut context = stage.context(limits.deadline, &mut http);
+    let listed = race(async { resource.list(&mut context).await }, &limits, true).await;
+    let listed = listed.map_err(|mut failure| {
+        failure.message = redactor.redact(&failure.message);
+        failure
+    })?;
+    let ours = |listed: Listed| ours(listed, step, spec, instance);
+    Ok(listed
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(ours)
+        .collect())
+}
+
+fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<Orphan> {
+    let id = listed
+        .name
+        .strip_prefix(instance)?
+        .strip_prefix('-')?
+        .get(..13)?;
+    let made = made_at(id)?;
+    let captures = listed
+        .captures
+        .into_iter()
+        .map(|capture| (capture.key, capture.value));
+    Some(Orphan {
+        age: SystemTime::now().duration_since(made).unwrap_or_default(),
+        record: Record {
+            undo: listed.undo,
+            step: reference(step),
+            captures: captures.collect::<BTreeMap<_, _>>(),
+            created: true,
+            parent: None,
+            target: spec.target.name.clone(),
+            endpoint: spec.target.endpoint.to_string(),
+            instance: instance.to_owned(),
+            run: id.to_owned(),
+            timeout_ms: u64::try_from(DEFAULT_TEARDOWN.as_millis()).unwrap_or(u64::MAX),
+            armed_at: made,
+        },
+        name: listed.name,
+    })
+}

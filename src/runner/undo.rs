@@ -1,0 +1,79 @@
+//! Carries out one undo record. The same code for a run's own teardown and for the sweeper, so that
+//! recovery is used all the time and cannot rot.
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::Limits;
+use super::perform::{Stage, race};
+use crate::client::{Client, Connections};
+use crate::event::HttpPhases;
+use crate::outcome::{Cause, Failure};
+use crate::secret::Redactor;
+use crate::spec::{Record, Run, Scope, Target, Undoer, Undone};
+
+/// Undoes what a record says, raced against its limits.
+pub(super) async fn carry_out(
+    record: &Record,
+    undoer: fn(&str) -> Option<Undoer>,
+    stage: &mut Stage<'_>,
+    limits: &Limits,
+    http: &mut Vec<HttpPhases>,
+) -> Result<Undone, Failure> {
+    let kind = &record.undo.kind;
+    let Some(undo) = undoer(kind) else {
+        let what = format!("nothing here can undo `{kind}`");
+        return Err(Failure::new(Cause::Input, what));
+    };
+    let mut context = stage.context(limits.deadline, http);
+    race(async { undo(record, &mut context).await }, limits, true).await
+}
+
+/// What undoing proves: after a create that nobody confirmed, "not found" proves nothing yet.
+#[must_use]
+pub fn proves(undone: Undone, record: &Record) -> bool {
+    match undone {
+        Undone::Undone => true,
+        Undone::NotFound => record.created,
+    }
+}
+
+/// Undoes what a record says, outside any run.
+///
+/// # Errors
+/// If it failed; the record is then still owed. Secrets of the target are not in the message.
+pub async fn undo(
+    record: &Record,
+    undoer: fn(&str) -> Option<Undoer>,
+    target: &Target,
+    client: &Client,
+    cancel: &CancellationToken,
+) -> Result<Undone, Failure> {
+    let mut redactor = Redactor::default();
+    let authorization = target.auth.as_ref().map(|auth| auth.header(&mut redactor));
+    let run = Run {
+        id: record.run.as_str().into(),
+        name: format!("{}-{}", record.instance, record.run).into(),
+    };
+    let mut stage = Stage {
+        scope: Scope::new(&run),
+        run,
+        target,
+        client,
+        connections: Connections::default(),
+        authorization: authorization.transpose(),
+    };
+    let limits = Limits {
+        deadline: Instant::now() + std::time::Duration::from_millis(record.timeout_ms),
+        cancel: cancel.clone(),
+    };
+    carry_out(record, undoer, &mut stage, &limits, &mut Vec::new())
+        .map(|undone| {
+            undone.map_err(|failure| Failure {
+                message: redactor.redact(&failure.message),
+                ..failure
+            })
+        })
+        .await
+}

@@ -1,0 +1,232 @@
+//! The daemon: what is started in which order, and the order of stopping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Signals, failed, notify, tester};
+use crate::cli::Exit;
+use crate::control::Control;
+use crate::demo::Shop;
+use crate::event::{Exporter, Exporters};
+use crate::exporter::history::History;
+use crate::exporter::log::Log;
+use crate::exporter::metrics::Metrics;
+use crate::exporter::queue::Dropped;
+use crate::http::{Server, Site};
+use crate::journal::{DiskJournal, Journal, Owed};
+use crate::outcome::chain;
+use crate::plan::Plan;
+use crate::runner::Stop;
+use crate::sweeper::Sweeper;
+use crate::tester::Heartbeat;
+
+/// How long the first runs wait for what an earlier process left behind.
+const FIRST_PASS: Duration = Duration::from_secs(5);
+
+/// How many may ask the sweeper at once.
+const REQUESTS: usize = 16;
+
+/// What ended.
+enum Ended {
+    /// The tester, with the number of runs it had to drop.
+    Tester(usize),
+    /// The sweeper.
+    Sweeper,
+    /// A server.
+    Server(std::io::Result<()>),
+}
+
+/// Everything that must be had before anything runs.
+struct Ground {
+    journal: Arc<DiskJournal>,
+    server: Server,
+    control: Control,
+    beside: Option<Shop>,
+}
+
+impl Ground {
+    async fn prepare(plan: &Plan, beside: Option<Shop>) -> Result<Self, Exit> {
+        let settings = &plan.settings;
+        let owner = format!("testerd {} (pid {})", settings.instance, std::process::id());
+        let journal = DiskJournal::open(&settings.state_dir, settings.max_owed, &owner)
+            .map_err(|error| failed("cannot open the journal", &error))?;
+        let server = Server::bind(&settings.listen)
+            .await
+            .map_err(|error| failed("cannot listen", &error))?;
+        let control = Control::bind(&settings.state_dir)
+            .map_err(|error| failed("cannot listen in the state directory", &error))?;
+        Ok(Self {
+            journal: Arc::new(journal),
+            server,
+            control,
+            beside,
+        })
+    }
+}
+
+/// Runs a plan until a signal.
+pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Shop>) -> Exit {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return failed("cannot listen to signals", &error),
+    };
+    let ground = match Ground::prepare(&plan, beside).await {
+        Ok(ground) => ground,
+        Err(exit) => return exit,
+    };
+    let addresses = ground.server.addresses().unwrap_or_default();
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let (grace, specs) = (plan.settings.stop_grace, plan.scheduled.len());
+    let owed = ground.journal.owed().len();
+    let mut spine = Spine::start(plan, ground, dropped);
+    info!(
+        addresses = addresses.join(" "),
+        specs, owed, "testerd is running"
+    );
+    let status = format!("{specs} specs");
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+
+    tokio::select! {
+        () = signals.next() => {}
+        ended = spine.tasks.join_next() => return broken(ended),
+    }
+    notify(&[NotifyState::Stopping]);
+    info!(
+        ?grace,
+        "stopping: runs are cancelled and cleaned up; a second signal exits at once"
+    );
+    tokio::select! {
+        exit = spine.stop(Instant::now() + grace) => exit,
+        () = signals.next() => Exit::SecondSignal,
+    }
+}
+
+/// The tasks of the daemon.
+struct Spine {
+    tasks: JoinSet<Ended>,
+    site: Arc<Site>,
+    journal: Arc<DiskJournal>,
+    /// Stops the tester.
+    stop: Stop,
+    /// Stops the sweeper and the servers, last.
+    last: CancellationToken,
+}
+
+impl Spine {
+    fn start(plan: Plan, ground: Ground, dropped: Dropped) -> Self {
+        let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
+        metrics.set_damaged(ground.journal.damaged().len());
+        let history = Arc::new(History::default());
+        let exporters: Vec<Arc<dyn Exporter>> =
+            vec![metrics.clone(), history.clone(), Arc::new(Log)];
+        let exporters = Exporters::new(exporters);
+        let site = Arc::new(Site::new(metrics, history));
+        let (stop, last) = (Stop::default(), CancellationToken::new());
+        let (ask, requests) = mpsc::channel(REQUESTS);
+        let settings = plan.settings.clone();
+        let tester = tester(plan, exporters, ground.journal.clone(), stop.clone());
+        let sweeper = Sweeper {
+            runner: tester.runner.clone(),
+            targets: settings.target_map(),
+            patience: settings.patience,
+            requests,
+        };
+
+        let mut tasks = JoinSet::new();
+        let (pages, end) = (site.clone(), last.clone());
+        tasks.spawn(async move { Ended::Server(ground.server.serve(pages, end).await) });
+        let end = last.clone();
+        tasks.spawn(async move { Ended::Server(ground.control.serve(ask, end).await) });
+        if let Some(shop) = ground.beside {
+            let end = last.clone();
+            tasks.spawn(async move { Ended::Server(shop.serve(end).await) });
+        }
+        let (swept, first_pass) = oneshot::channel();
+        let (end, cut) = (last.clone(), stop.cancel.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = sweeper.first_pass(FIRST_PASS) => {}
+                () = cut.cancelled() => {}
+            }
+            let _ = swept.send(());
+            sweeper.serve(end).await;
+            Ended::Sweeper
+        });
+        tasks.spawn(async move {
+            let _ = first_pass.await;
+            Ended::Tester(tester.serve(settings.stop_grace, heartbeat()).await)
+        });
+        Self {
+            tasks,
+            site,
+            journal: ground.journal,
+            stop,
+            last,
+        }
+    }
+
+    /// Schedule and runs first, then sweeper and pages, so that one more scrape sees how it ended.
+    async fn stop(&mut self, deadline: Instant) -> Exit {
+        self.stop.cancel.cancel();
+        match self.tasks.join_next().await {
+            Some(Ok(Ended::Tester(0))) => {}
+            Some(Ok(Ended::Tester(runs))) => {
+                warn!(
+                    runs,
+                    "the grace is over: runs were dropped before their end"
+                );
+            }
+            ended => return broken(ended),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.site.wait_for_scrape(left).await;
+        self.last.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if !matches!(ended, Ok(Ended::Server(Ok(())) | Ended::Sweeper)) {
+                return broken(Some(ended));
+            }
+        }
+        self.log_owed();
+        Exit::Done
+    }
+
+    fn log_owed(&self) {
+        for Owed { id, record, .. } in self.journal.owed() {
+            warn!(
+                id = id.0,
+                kind = record.undo.kind,
+                target = record.target,
+                run = record.run,
+                step = record.step,
+                "still owed: the next start sweeps it"
+            );
+        }
+    }
+}
+
+/// Feeds systemd's watchdog from the scheduler loop, at half the time it allows.
+fn heartbeat() -> Option<Heartbeat> {
+    let every = sd_notify::watchdog_enabled()? / 2;
+    Some(Heartbeat {
+        every,
+        beat: Box::new(|| notify(&[NotifyState::Watchdog])),
+    })
+}
+
+fn broken(ended: Option<Result<Ended, JoinError>>) -> Exit {
+    match ended {
+        Some(Err(error)) => error!(error = %error, "a part of the daemon broke"),
+        Some(Ok(Ended::Server(Err(error)))) => error!(error = %chain(&error), "a server ended"),
+        Some(Ok(Ended::Server(Ok(())) | Ended::Tester(_) | Ended::Sweeper)) | None => {
+            error!("a part of the daemon ended early");
+        }
+    }
+    Exit::Ours
+}

@@ -1,0 +1,176 @@
+//! The process: how each command that runs something is put together, what a signal does.
+//!
+//! A spine of few tasks, each awaited; one that ends early ends the process, so that systemd
+//! restarts it instead of leaving it half alive.
+
+mod daemon;
+mod once;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, warn};
+
+pub use sweep::{Orphans, Wish, orphans, sweep};
+
+use crate::catalog;
+use crate::cli::{Exit, complain};
+use crate::client::Client;
+use crate::config::{Overrides, Sources};
+use crate::demo::Shop;
+use crate::event::Exporters;
+use crate::exporter::log::Guard;
+use crate::exporter::queue::Dropped;
+use crate::journal::Journal;
+use crate::outcome::chain;
+use crate::plan::{self, Plan};
+use crate::runner::{Runner, Stop};
+use crate::tester::Tester;
+
+/// An installed log and the count of its lost lines.
+pub type Logging = (Guard, Dropped);
+
+/// Runs a plan until a signal.
+#[must_use]
+pub fn serve(plan: Plan, logging: Logging) -> Exit {
+    block_on(logging, |dropped| daemon::serving(plan, dropped, None))
+}
+
+/// Runs every scheduled spec once and reports.
+#[must_use]
+pub fn run(plan: Plan, logging: Logging) -> Exit {
+    block_on(logging, |_| once::running(plan))
+}
+
+/// Runs the demo plan against a shop in this process, until a signal.
+#[must_use]
+pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
+    block_on(logging, |dropped| async move {
+        let shop = match Shop::bind(([127, 0, 0, 1], 0).into()) {
+            Ok(shop) => shop,
+            Err(error) => return failed("cannot start the demo's shop", &error),
+        };
+        let address = shop.addr();
+        let state_dir = std::env::temp_dir().join(format!("testerd-demo-{}", std::process::id()));
+        let overrides = Overrides {
+            listen,
+            state_dir: Some(state_dir.clone()),
+            endpoints: BTreeMap::from([("shop".to_owned(), format!("http://{address}"))]),
+        };
+        let (name, text) = crate::demo::CONFIG;
+        let plan = Sources::from_text(name, text, &overrides).and_then(|mut sources| {
+            for (name, text) in crate::demo::SPECS {
+                sources.add(name, text, false);
+            }
+            plan::compile(sources)
+        });
+        match plan {
+            Ok(plan) => {
+                welcome(&plan, &address);
+                let exit = daemon::serving(plan, dropped, Some(shop)).await;
+                let _ = std::fs::remove_dir_all(state_dir);
+                exit
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    complain(&problem.to_string());
+                }
+                Exit::Config
+            }
+        }
+    })
+}
+
+fn welcome(plan: &Plan, shop: &std::net::SocketAddr) {
+    let listen = plan.settings.listen.join(", ");
+    let (scheduled, limit) = (plan.scheduled.len(), plan.settings.concurrency);
+    complain(&format!(
+        "testerd demo: {scheduled} specs probe a shop inside this process (http://{shop}), {limit} at once.
+
+  http://{listen}/          what runs, and how it went
+  http://{listen}/metrics   what Prometheus scrapes
+  dashboards/testerd-overview.json   import it into Grafana
+
+The shop has an incident every three minutes, the first after one. Nothing is kept. Stop with Ctrl-C.
+"
+    ));
+}
+
+fn tester(plan: Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: Stop) -> Tester {
+    let pools = plan.pools();
+    Tester {
+        runner: Arc::new(Runner {
+            client: Client::new(),
+            journal,
+            exporters,
+            undoer: catalog::undoer,
+            instance: plan.settings.instance,
+        }),
+        scheduled: plan.scheduled,
+        pools,
+        stop,
+    }
+}
+
+/// Tells systemd; without it, nothing happens.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(error = %error, "cannot notify systemd");
+    }
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> Exit {
+    error!(error = %chain(error), "{what}");
+    Exit::Ours
+}
+
+/// Builds the runtime, catches panics into the log, and flushes the log at the end.
+fn block_on<F: Future<Output = Exit>>(
+    (guard, dropped): Logging,
+    work: impl FnOnce(Dropped) -> F,
+) -> Exit {
+    // The default hook writes to standard error itself, and may block there.
+    std::panic::set_hook(Box::new(|panic| error!(panic = %panic, "panicked")));
+    let exit = match Runtime::new() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(work(dropped));
+            // A blocking name look-up may still be going; nobody waits for its answer.
+            runtime.shutdown_timeout(Duration::ZERO);
+            exit
+        }
+        Err(error) => failed("cannot start the runtime", &error),
+    };
+    guard.finish();
+    exit
+}
+
+/// SIGTERM, SIGINT and, when the terminal goes away, SIGHUP.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

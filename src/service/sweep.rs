@@ -1,0 +1,279 @@
+//! `testerd sweep`: what is owed is shown, tried, or forgotten, and leftovers are found by name.
+//!
+//! When a daemon has the state directory, it is asked to do it; without one the journal is opened
+//! and carried out here. Neither needs a spec to be right: only the targets are read.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Logging, block_on, failed};
+use crate::catalog;
+use crate::cli::{Exit, complain, say};
+use crate::client::Client;
+use crate::config::Settings;
+use crate::control::{self, Ask};
+use crate::event::Exporters;
+use crate::exporter::log::Log;
+use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed};
+use crate::outcome::chain;
+use crate::plan::Plan;
+use crate::runner::{self, Runner};
+use crate::spec::RecordId;
+use crate::sweeper::{Sweeper, refusal};
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Show what is owed.
+    List,
+    /// Show what would be done.
+    DryRun,
+    /// Try everything now.
+    All,
+    /// Try one record now.
+    Retry(u64),
+    /// Owe one record no more.
+    Forget(u64),
+}
+
+/// Leftovers that no journal knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orphans {
+    /// Only what is older.
+    pub older_than: Duration,
+    /// Delete them, instead of only showing them.
+    pub delete: bool,
+}
+
+/// Does it.
+#[must_use]
+pub fn sweep(settings: &Settings, wish: Wish, logging: Logging) -> Exit {
+    match wish {
+        Wish::List | Wish::DryRun => show(settings, wish == Wish::DryRun),
+        Wish::All | Wish::Retry(_) | Wish::Forget(_) => {
+            let owner = format!("testerd sweep (pid {})", std::process::id());
+            match DiskJournal::open(&settings.state_dir, settings.max_owed, &owner) {
+                Ok(journal) => block_on(logging, |_| carry_out(settings, wish, Arc::new(journal))),
+                Err(OpenError::Locked { .. }) => ask_daemon(&settings.state_dir, wish),
+                Err(error) => cannot("cannot open the journal", &error),
+            }
+        }
+    }
+}
+
+fn cannot(what: &str, error: &dyn std::error::Error) -> Exit {
+    complain(&format!("{what}: {}", chain(error)));
+    Exit::Ours
+}
+
+fn show(settings: &Settings, dry_run: bool) -> Exit {
+    let owed = match DiskJournal::look(&settings.state_dir) {
+        Ok(owed) => owed,
+        Err(error) => return cannot("cannot read the journal", &error),
+    };
+    if owed.is_empty() {
+        say("nothing is owed\n");
+        return Exit::Done;
+    }
+    for owed in &owed {
+        say(&line(owed));
+        if dry_run {
+            let record = &owed.record;
+            let target = settings
+                .targets
+                .get(&record.target)
+                .map(|target| target.target.as_ref());
+            say(&match refusal(record, target) {
+                Some(why) => format!("    would be refused: {why}\n"),
+                None if record.created => {
+                    "    would be deleted by what its create told\n".to_owned()
+                }
+                None => "    would be looked for by its name, and deleted if exactly one has it\n"
+                    .to_owned(),
+            });
+        }
+    }
+    Exit::Done
+}
+
+fn line(owed: &Owed) -> String {
+    let Owed {
+        id,
+        record,
+        tries,
+        last,
+        ..
+    } = owed;
+    let age = SystemTime::now()
+        .duration_since(record.armed_at)
+        .unwrap_or_default();
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    let confirmed = if record.created {
+        "made"
+    } else {
+        "perhaps made"
+    };
+    let last = last
+        .as_deref()
+        .map(|last| format!("; {tries} tries, last: {last}"))
+        .unwrap_or_default();
+    format!(
+        "{}  {} on {} ({}), {confirmed} {age} ago by step {} of run {}{last}\n",
+        id.0, record.undo.kind, record.target, record.endpoint, record.step, record.run
+    )
+}
+
+/// Asks the daemon; for everything, one record after another.
+fn ask_daemon(folder: &Path, wish: Wish) -> Exit {
+    let asks = match wish {
+        Wish::Retry(id) => vec![Ask::Retry(id)],
+        Wish::Forget(id) => vec![Ask::Forget(id)],
+        Wish::All | Wish::List | Wish::DryRun => match DiskJournal::look(folder) {
+            Ok(owed) => owed
+                .iter()
+                .rev()
+                .map(|owed| Ask::Retry(owed.id.0))
+                .collect(),
+            Err(error) => return cannot("cannot read the journal", &error),
+        },
+    };
+    let mut exit = Exit::Done;
+    for ask in asks {
+        let (Ask::Retry(id) | Ask::Forget(id)) = ask;
+        match control::ask(folder, ask) {
+            Ok(Ok(text)) => say(&format!("{id}: {text}\n")),
+            Ok(Err(text)) => {
+                say(&format!("{id}: {text}\n"));
+                exit = Exit::Ours;
+            }
+            Err(error) => return cannot("the daemon does not answer", &error),
+        }
+    }
+    exit
+}
+
+async fn carry_out(settings: &Settings, wish: Wish, journal: Arc<DiskJournal>) -> Exit {
+    if let Wish::Forget(id) = wish {
+        return match journal.note(RecordId(id), Note::Settled).await {
+            Ok(()) => {
+                say(&format!("{id}: forgotten\n"));
+                Exit::Done
+            }
+            Err(error) => failed("cannot forget it", &error),
+        };
+    }
+    let runner = Arc::new(runner(settings, journal.clone()));
+    if let Wish::Retry(id) = wish {
+        return match journal.read(RecordId(id)) {
+            Ok(_) => sweep_all(settings, runner, Some(RecordId(id))).await,
+            Err(error) => failed("cannot retry it", &error),
+        };
+    }
+    sweep_all(settings, runner, None).await
+}
+
+/// Sweeps until nothing is owed, or nothing more is to be had in the time it takes to settle.
+async fn sweep_all(settings: &Settings, runner: Arc<Runner>, only: Option<RecordId>) -> Exit {
+    let sweeper = Sweeper {
+        runner,
+        targets: settings.target_map(),
+        patience: settings.patience,
+        requests: mpsc::channel(1).1,
+    };
+    let at_most = settings.patience.settle + settings.stop_grace;
+    let left = sweeper.finish(at_most, only).await;
+    let left: Vec<_> = left
+        .iter()
+        .filter(|owed| only.is_none_or(|id| owed.id == id))
+        .collect();
+    for owed in &left {
+        say(&line(owed));
+    }
+    if left.is_empty() {
+        say("nothing is owed any more\n");
+        Exit::Done
+    } else {
+        Exit::Ours
+    }
+}
+
+fn runner(settings: &Settings, journal: Arc<DiskJournal>) -> Runner {
+    Runner {
+        client: Client::new(),
+        journal,
+        exporters: Exporters::new(vec![Arc::new(Log)]),
+        undoer: catalog::undoer,
+        instance: settings.instance.clone(),
+    }
+}
+
+/// Finds leftovers by the instance's name prefix, also those whose journal was lost.
+#[must_use]
+pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
+    block_on(logging, |_| async move {
+        let known = match DiskJournal::look(&plan.settings.state_dir) {
+            Ok(owed) => owed,
+            Err(error) => return failed("cannot read the journal", &error),
+        };
+        let client = Client::new();
+        let mut exit = Exit::Done;
+        let mut seen = std::collections::BTreeSet::new();
+        for spec in &plan.scheduled {
+            for resource in spec.case.resources() {
+                let found = runner::orphans(resource, spec, &plan.settings.instance, &client).await;
+                let found = match found {
+                    Ok(found) => found,
+                    Err(failure) => {
+                        complain(&format!("{}: {failure}", spec.info.identity));
+                        exit = Exit::Ours;
+                        continue;
+                    }
+                };
+                for orphan in found {
+                    let is_known = known
+                        .iter()
+                        .any(|owed| orphan.name.contains(&owed.record.run));
+                    let key = (spec.target.name.clone(), orphan.name.clone());
+                    if is_known || orphan.age < wish.older_than || !seen.insert(key) {
+                        continue;
+                    }
+                    let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
+                    let what = format!(
+                        "{} {} on {}, {age} old",
+                        orphan.record.undo.kind, orphan.name, spec.target.name
+                    );
+                    if !wish.delete {
+                        say(&format!("{what}\n"));
+                        continue;
+                    }
+                    let stop = CancellationToken::new();
+                    let undone = runner::undo(
+                        &orphan.record,
+                        catalog::undoer,
+                        &spec.target,
+                        &client,
+                        &stop,
+                    )
+                    .await;
+                    match undone {
+                        Ok(_) => say(&format!("{what}: deleted\n")),
+                        Err(failure) => {
+                            say(&format!("{what}: {failure}\n"));
+                            exit = Exit::Ours;
+                        }
+                    }
+                }
+            }
+        }
+        if seen.is_empty() && exit == Exit::Done {
+            say("no leftovers\n");
+        } else if !wish.delete {
+            say("nothing was deleted; add --delete to do it\n");
+        }
+        exit
+    })
+}

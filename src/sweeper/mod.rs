@@ -1,0 +1,301 @@
+//! Carries out what runs have handed over: after a crash, an ambiguous create, a failed teardown.
+//!
+//! It looks at the journal, tries what may be tried now, and tries again with growing pauses until
+//! the target confirms. Nothing is ever given up: what is owed for long is reported as stuck, and
+//! kept. It has a small bound of its own and never waits behind runs.
+
+mod pace;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Patience;
+use crate::event::{Event, OwedInfo, TeardownResult};
+use crate::journal::{Journal, Note, Owed};
+use crate::outcome::chain;
+use crate::runner::{Runner, proves, undo};
+use crate::spec::{Record, RecordId, Target, Undone};
+use pace::Pace;
+
+/// How often it looks for records that were handed over.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How many undos may go on at once on one target.
+const PER_TARGET: usize = 2;
+
+/// What somebody asks of the sweeper.
+#[derive(Debug)]
+pub enum Request {
+    /// Try this record now.
+    Retry(RecordId, oneshot::Sender<Result<String, String>>),
+    /// Owe this record no more: a person has seen to it.
+    Forget(RecordId, oneshot::Sender<Result<String, String>>),
+}
+
+/// The sweeper.
+pub struct Sweeper {
+    /// Whose client, journal and exporters are used.
+    pub runner: Arc<Runner>,
+    /// The targets there are now, by name.
+    pub targets: BTreeMap<String, Arc<Target>>,
+    /// How long it waits for what.
+    pub patience: Patience,
+    /// What people ask.
+    pub requests: mpsc::Receiver<Request>,
+}
+
+/// What is known of the records, and the undos under way.
+struct Work {
+    paces: HashMap<RecordId, Pace>,
+    undos: JoinSet<(RecordId, Tried)>,
+    busy: HashMap<RecordId, String>,
+    asked: HashMap<RecordId, oneshot::Sender<Result<String, String>>>,
+    told: Vec<OwedInfo>,
+    cancel: CancellationToken,
+}
+
+/// What one try came to.
+enum Tried {
+    Undone(Undone),
+    Failed(String),
+}
+
+impl Sweeper {
+    /// One pass over everything that was owed at the start, for `at_most`.
+    pub async fn first_pass(&self, at_most: Duration) {
+        let mut work = Work::new(CancellationToken::new());
+        let pass = async {
+            let mut tried = HashSet::new();
+            loop {
+                self.start(&mut work, |id| tried.insert(id));
+                let Some(ended) = work.undos.join_next().await else {
+                    break;
+                };
+                self.settle(&mut work, ended).await;
+            }
+        };
+        // What is still going is dropped: undoing again is safe.
+        let _ = timeout(at_most, pass).await;
+    }
+
+    /// Sweeps until stopped.
+    pub async fn serve(mut self, stop: CancellationToken) {
+        let mut work = Work::new(stop.clone());
+        loop {
+            self.start(&mut work, |_| true);
+            self.tell(&mut work);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(request) = self.requests.recv() => self.answer(&mut work, request).await,
+                Some(ended) = work.undos.join_next() => self.settle(&mut work, ended).await,
+                () = sleep(LOOK) => {}
+            }
+        }
+        work.undos.shutdown().await;
+    }
+
+    /// Sweeps everything, or one record, until it is owed no more or `at_most` is over. Says what
+    /// is left.
+    pub async fn finish(self, at_most: Duration, only: Option<RecordId>) -> Vec<Owed> {
+        let mut work = Work::new(CancellationToken::new());
+        let sweep = async {
+            let wanted = |id| only.is_none_or(|only| only == id);
+            while self.journal().owed().iter().any(|owed| wanted(owed.id)) {
+                self.start(&mut work, wanted);
+                match work.undos.join_next().await {
+                    Some(ended) => self.settle(&mut work, ended).await,
+                    None => sleep(LOOK).await,
+                }
+            }
+        };
+        let _ = timeout(at_most, sweep).await;
+        work.undos.shutdown().await;
+        self.journal().owed()
+    }
+
+    fn journal(&self) -> &dyn Journal {
+        self.runner.journal.as_ref()
+    }
+
+    /// Starts what may be tried now: latest first, and nothing before what was made inside it.
+    fn start(&self, work: &mut Work, mut wanted: impl FnMut(RecordId) -> bool) {
+        let owed = self.journal().owed();
+        let parents: HashSet<_> = owed.iter().filter_map(|owed| owed.record.parent).collect();
+        let known: HashSet<_> = owed.iter().map(|owed| owed.id).collect();
+        work.paces.retain(|id, _| known.contains(id));
+        for Owed {
+            id, record, held, ..
+        } in owed.into_iter().rev()
+        {
+            if held || parents.contains(&id) || work.busy.contains_key(&id) {
+                continue;
+            }
+            let pace = work.paces.entry(id).or_default();
+            let on_target = work
+                .busy
+                .values()
+                .filter(|target| **target == record.target)
+                .count();
+            if !pace.is_due() || on_target >= PER_TARGET || !wanted(id) {
+                continue;
+            }
+            work.busy.insert(id, record.target.clone());
+            let target = self.targets.get(&record.target).cloned();
+            let (runner, cancel) = (self.runner.clone(), work.cancel.clone());
+            work.undos
+                .spawn(async move { (id, try_one(&record, target, &runner, &cancel).await) });
+        }
+    }
+
+    /// Takes the end of one try.
+    async fn settle(&self, work: &mut Work, ended: Result<(RecordId, Tried), JoinError>) {
+        // A panic of the undo is caught inside; only a dropped task has no end.
+        let Ok((id, tried)) = ended else {
+            return;
+        };
+        work.busy.remove(&id);
+        let Ok(record) = self.journal().read(id) else {
+            return;
+        };
+        let pace = work.paces.entry(id).or_default();
+        let (note, result) = match &tried {
+            Tried::Undone(undone) if proves(*undone, &record) => {
+                (Note::Settled, TeardownResult::Done)
+            }
+            Tried::Undone(_) if pace.not_found_for() >= self.patience.settle => {
+                (Note::Settled, TeardownResult::Done)
+            }
+            Tried::Undone(_) => {
+                let left = self.patience.settle.saturating_sub(pace.not_found_for());
+                pace.not_found(left);
+                (
+                    Note::Tried("not found, but its create was not confirmed".into()),
+                    TeardownResult::Owed,
+                )
+            }
+            Tried::Failed(why) => {
+                pace.failed();
+                (Note::Tried(why.clone()), TeardownResult::Failed)
+            }
+        };
+        let settled = note == Note::Settled;
+        let mut why = match tried {
+            Tried::Failed(why) => Some(why),
+            Tried::Undone(_) => None,
+        };
+        if let Err(error) = self.journal().note(id, note).await {
+            // It stays owed; undoing it once more finds nothing.
+            why = Some(chain(&error));
+        }
+        if let Some(asked) = work.asked.remove(&id) {
+            let answer = if settled {
+                Ok("undone".to_owned())
+            } else {
+                Err(why.clone().unwrap_or_else(|| "not found yet".into()))
+            };
+            let _ = asked.send(answer);
+        }
+        self.runner.exporters.export(&Event::Swept {
+            target: record.target,
+            kind: record.undo.kind,
+            result,
+            why,
+        });
+    }
+
+    async fn answer(&self, work: &mut Work, request: Request) {
+        match request {
+            Request::Retry(id, answer) => match self.journal().read(id) {
+                Ok(_) => {
+                    work.paces.entry(id).or_default().now();
+                    work.asked.insert(id, answer);
+                }
+                Err(error) => drop(answer.send(Err(chain(&error)))),
+            },
+            Request::Forget(id, answer) => {
+                let forgotten = self.journal().note(id, Note::Settled).await;
+                let forgotten = forgotten.map(|()| "forgotten".to_owned());
+                drop(answer.send(forgotten.map_err(|error| chain(&error))));
+            }
+        }
+    }
+
+    /// Tells what is owed, if it has changed.
+    fn tell(&self, work: &mut Work) {
+        let mut owed: BTreeMap<(String, String), OwedInfo> = BTreeMap::new();
+        for Owed { id, record, .. } in self.journal().owed().into_iter().filter(|owed| !owed.held) {
+            let age = work.paces.entry(id).or_default().age();
+            let key = (record.target.clone(), record.undo.kind.clone());
+            let info = owed.entry(key).or_insert_with(|| OwedInfo {
+                target: record.target.clone(),
+                kind: record.undo.kind.clone(),
+                count: 0,
+                stuck: 0,
+                oldest: record.armed_at,
+            });
+            info.count += 1;
+            info.stuck += u64::from(age >= self.patience.stuck_after);
+            info.oldest = info.oldest.min(record.armed_at);
+        }
+        let owed: Vec<_> = owed.into_values().collect();
+        if owed != work.told {
+            self.runner
+                .exporters
+                .export(&Event::OwedChanged { owed: owed.clone() });
+            work.told = owed;
+        }
+    }
+}
+
+impl Work {
+    fn new(cancel: CancellationToken) -> Self {
+        Self {
+            paces: HashMap::new(),
+            undos: JoinSet::new(),
+            busy: HashMap::new(),
+            asked: HashMap::new(),
+            told: Vec::new(),
+            cancel,
+        }
+    }
+}
+
+/// Why a record must not be carried out on a target: it is gone, or is somewhere else now.
+#[must_use]
+pub fn refusal(record: &Record, target: Option<&Target>) -> Option<String> {
+    let Some(target) = target else {
+        return Some(format!("there is no target `{}` any more", record.target));
+    };
+    let endpoint = target.endpoint.to_string();
+    (endpoint != record.endpoint).then(|| {
+        format!(
+            "target `{}` is {endpoint} now, but this was made on {}",
+            record.target, record.endpoint
+        )
+    })
+}
+
+async fn try_one(
+    record: &Record,
+    target: Option<Arc<Target>>,
+    runner: &Runner,
+    cancel: &CancellationToken,
+) -> Tried {
+    if let Some(why) = refusal(record, target.as_deref()) {
+        return Tried::Failed(why);
+    }
+    let Some(target) = target else {
+        return Tried::Failed("there is no target".into());
+    };
+    match undo(record, runner.undoer, &target, &runner.client, cancel).await {
+        Ok(undone) => Tried::Undone(undone),
+        Err(failure) => Tried::Failed(failure.to_string()),
+    }
+}

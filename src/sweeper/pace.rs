@@ -1,0 +1,82 @@
+//! How soon a record is tried again: all in running time of this process, never by the wall clock.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The pause after the first failure; it doubles.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// One record's tries.
+#[derive(Debug)]
+pub(super) struct Pace {
+    since: Instant,
+    next: Instant,
+    failures: u32,
+    not_found_since: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            next: now,
+            failures: 0,
+            not_found_since: None,
+        }
+    }
+}
+
+impl Pace {
+    /// Whether it may be tried.
+    pub(super) fn is_due(&self) -> bool {
+        self.next <= Instant::now()
+    }
+
+    /// How long this process has known it.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// For how long it has not been found, seen from the first time.
+    pub(super) fn not_found_for(&self) -> Duration {
+        self.not_found_since
+            .map(|since| since.elapsed())
+            .unwrap_or_default()
+    }
+
+    /// It was not found: once more in a while, and for certain when it may be believed.
+    pub(super) fn not_found(&mut self, left: Duration) {
+        self.not_found_since.get_or_insert_with(Instant::now);
+        self.pause();
+        self.next = self.next.min(Instant::now() + left);
+    }
+
+    /// It failed, or could not be tried.
+    pub(super) fn failed(&mut self) {
+        // Whatever was not found before must be looked for anew.
+        self.not_found_since = None;
+        self.pause();
+    }
+
+    /// Somebody asked for it.
+    pub(super) fn now(&mut self) {
+        self.next = Instant::now();
+    }
+
+    fn pause(&mut self) {
+        let pause = FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(LONGEST);
+        self.failures += 1;
+        // A quarter of it at random, so that the records of one crash do not come back together.
+        let random = RandomState::new().hash_one(self.failures) % 256;
+        let random = u32::try_from(random).unwrap_or_default();
+        self.next = Instant::now() + pause - pause.mul_f64(f64::from(random) / 1024.0);
+    }
+}

@@ -21,6 +21,9 @@ fn the_shipped_configuration_states_the_defaults() {
     assert_eq!(shipped_settings.listen, defaults.listen);
     assert_eq!(shipped_settings.instance, defaults.instance);
     assert_eq!(shipped_settings.concurrency, defaults.concurrency);
+    assert_eq!(shipped_settings.state_dir, defaults.state_dir);
+    assert_eq!(shipped_settings.patience, defaults.patience);
+    assert_eq!(shipped_settings.max_owed, defaults.max_owed);
     assert_eq!(shipped_settings.stop_grace, defaults.stop_grace);
     assert_eq!(shipped_settings.series_limit, defaults.series_limit);
     assert_eq!(shipped_settings.http_phases, defaults.http_phases);
@@ -65,7 +68,7 @@ fn the_readme_names_every_command_and_every_metric() {
                 && readme.contains("`config_last_reload_*`"));
         assert!(named, "README.md does not name {name}");
     }
-    for command in ["serve", "check", "list", "run", "demo"] {
+    for command in ["serve", "check", "list", "run", "sweep", "demo"] {
         assert!(
             readme.contains(&format!("| `{command}` |")),
             "README.md does not name {command}"

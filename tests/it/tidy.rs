@@ -22,6 +22,8 @@ const ORDER: &[&[&str]] = &[
     &["plan"],
     &["journal"],
     &["runner"],
+    &["sweeper"],
+    &["control"],
     &["tester"],
     &["exporter"],
     &["generate"],

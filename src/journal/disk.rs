@@ -92,7 +92,7 @@ struct Write {
 
 /// What is changed.
 enum Change {
-    Arm(Record),
+    Arm(Box<Record>),
     Note(RecordId, Note),
 }
 
@@ -205,7 +205,7 @@ impl Drop for DiskJournal {
 
 impl Journal for DiskJournal {
     fn arm(&self, record: Record) -> BoxFuture<'_, Result<RecordId, JournalError>> {
-        self.write(Change::Arm(record))
+        self.write(Change::Arm(Box::new(record)))
     }
 
     fn note(&self, id: RecordId, note: Note) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -299,7 +299,7 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Sto
             Ok(()) => {
                 let mut store = locked(store);
                 match change {
-                    Change::Arm(record) => store.insert(id, record, true),
+                    Change::Arm(record) => store.insert(id, *record, true),
                     Change::Note(id, note) => store.apply(id, note),
                 }
                 Ok(id)

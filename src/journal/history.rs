@@ -50,11 +50,7 @@ mod tests {
     fn only_these_histories_are_legal() {
         let created = || Note::Created(BTreeMap::new());
         let tried = || Note::Tried("why".into());
-        let ends = |notes: &[Note]| {
-            notes
-                .iter()
-                .try_fold(State::Armed, |state, note| state.next(note))
-        };
+        let ends = |notes: &[Note]| notes.iter().try_fold(State::Armed, State::next);
         assert_eq!(ends(&[]), Ok(State::Armed));
         assert_eq!(
             ends(&[created(), tried(), tried(), Note::Settled]),

@@ -75,7 +75,6 @@ pub(super) async fn running(plan: Plan) -> Exit {
             }
         }
     };
-    drop(work);
     if left.is_empty() {
         let _ = std::fs::remove_dir_all(&folder);
     } else {

@@ -63,10 +63,10 @@ fn the_readme_names_every_command_and_every_metric() {
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap());
     for name in names {
-        let named = readme.contains(&format!("`{name}"))
+        let is_there = readme.contains(&format!("`{name}"))
             || (name.starts_with("config_last_reload_")
                 && readme.contains("`config_last_reload_*`"));
-        assert!(named, "README.md does not name {name}");
+        assert!(is_there, "README.md does not name {name}");
     }
     for command in ["serve", "check", "list", "run", "sweep", "demo"] {
         assert!(

@@ -4,6 +4,7 @@
 
 mod report;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -154,12 +155,11 @@ impl Filter {
             selection.selects(&identity.spec, &spec.info.tags)
                 && (self.targets.is_empty() || self.targets.contains(&identity.target))
         });
-        let scheduled = &plan.scheduled;
+        let scheduled = plan.scheduled.iter();
+        let listed: HashSet<_> = scheduled.map(|spec| &spec.info.identity.spec).collect();
         plan.known.retain(|spec| {
-            let listed = scheduled
-                .iter()
-                .any(|other| other.info.identity.spec == spec.name);
-            listed || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
+            listed.contains(&spec.name)
+                || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
         });
     }
 }

@@ -5,12 +5,15 @@
 //! limit that only a broken program reaches. What was counted is compared with the rig's books.
 
 mod accounts;
+mod boards;
 mod child;
 mod daemon;
 mod page;
+mod prometheus;
 mod rough;
 mod showcase;
 mod surface;
+mod watched;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@
 
 mod report;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -190,12 +191,11 @@ impl Filter {
             selection.selects(&identity.spec, &spec.info.tags)
                 && (self.targets.is_empty() || self.targets.contains(&identity.target))
         });
-        let scheduled = &plan.scheduled;
+        let scheduled = plan.scheduled.iter();
+        let listed: HashSet<_> = scheduled.map(|spec| &spec.info.identity.spec).collect();
         plan.known.retain(|spec| {
-            let listed = scheduled
-                .iter()
-                .any(|other| other.info.identity.spec == spec.name);
-            listed || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
+            listed.contains(&spec.name)
+                || (self.targets.is_empty() && selection.selects(&spec.name, &spec.tags))
         });
     }
 }
@@ -311,6 +311,8 @@ fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
 }
 
 fn sweep(path: &Path, state_dir: Option<PathBuf>, args: &SweepArgs, logging: &Logging) -> Exit {
+    // On the command line a path is relative to where one is, in the file to the file.
+    let state_dir = state_dir.map(|path| std::path::absolute(&path).unwrap_or(path));
     let overrides = Overrides {
         state_dir,
         ..Overrides::default()

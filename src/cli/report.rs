@@ -1,5 +1,6 @@
 //! What `check` and `list` print.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -50,12 +51,9 @@ pub(super) fn check(plan: &Plan) -> String {
 }
 
 fn used(plan: &Plan) -> usize {
-    let runs = |name: &str| {
-        plan.scheduled
-            .iter()
-            .any(|spec| spec.info.identity.spec == name)
-    };
-    plan.known.iter().filter(|spec| runs(&spec.name)).count()
+    let scheduled = scheduled(plan);
+    let known = plan.known.iter();
+    known.filter(|spec| scheduled.contains(&*spec.name)).count()
 }
 
 fn count(number: usize, thing: &str) -> String {
@@ -72,6 +70,7 @@ fn human(duration: Duration) -> String {
 /// Every spec: what is scheduled, then what nobody selects.
 pub(super) fn list(plan: &Plan) -> String {
     let header = ["TARGET", "SPEC", "VARIANT", "PROBE", "EVERY", "TAGS"].map(str::to_owned);
+    let names = scheduled(plan);
     let scheduled = plan.scheduled.iter().map(|spec| {
         let Scheduled { info, .. } = spec.as_ref();
         [
@@ -86,7 +85,7 @@ pub(super) fn list(plan: &Plan) -> String {
     let unused = plan
         .known
         .iter()
-        .filter(|spec| !is_scheduled(plan, &spec.name))
+        .filter(|spec| !names.contains(&*spec.name))
         .map(|spec| {
             [
                 dash(""),
@@ -112,10 +111,12 @@ pub(super) fn list(plan: &Plan) -> String {
     text
 }
 
-fn is_scheduled(plan: &Plan, name: &str) -> bool {
-    plan.scheduled
-        .iter()
-        .any(|spec| spec.info.identity.spec == name)
+/// The names of the specs that some probe selects.
+fn scheduled(plan: &Plan) -> HashSet<&str> {
+    let scheduled = plan.scheduled.iter();
+    scheduled
+        .map(|spec| spec.info.identity.spec.as_str())
+        .collect()
 }
 
 fn dash(text: &str) -> String {

@@ -43,6 +43,8 @@ impl Sources {
         let text = read(path).map_err(|problem| vec![problem])?;
         let mut sources = Self::from_text(&name, &text, overrides)?;
         let folder = path.parent().unwrap_or(Path::new(""));
+        let state_dir = folder.join(&sources.settings.state_dir);
+        sources.settings.state_dir = state_dir;
         for (pattern, at) in sources.settings.specs.clone() {
             match files(folder, &pattern) {
                 Ok(files) => files.iter().for_each(|file| sources.add_file(file)),

@@ -18,6 +18,7 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::sync::Mutex;
 
 use self::scrapes::Scrapes;
 pub use self::server::{BindError, Server};
@@ -37,6 +38,8 @@ pub struct Site {
     metrics: Arc<Metrics>,
     history: Arc<History>,
     scrapes: Scrapes,
+    /// Held while metrics are encoded.
+    encoding: Arc<Mutex<()>>,
 }
 
 impl Site {
@@ -47,6 +50,7 @@ impl Site {
             metrics,
             history,
             scrapes: Scrapes::default(),
+            encoding: Arc::default(),
         }
     }
 
@@ -101,11 +105,16 @@ async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, &'static str) {
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let gzip = accepts_gzip(&headers);
     let scrape = site.scrapes.begin();
+    // One at a time: each takes a few times the memory of its text, and many that come together
+    // must not take it many times. Moved along, because a scraper that goes away ends only this.
+    let turn = Arc::clone(&site.encoding).lock_owned().await;
     let ours = Arc::clone(&site);
     // With many specs this takes longer than a worker of the runtime may be kept from probing.
     let encoded = tokio::task::spawn_blocking(move || {
         let text = ours.metrics.encode();
-        if gzip { compress(&text) } else { Ok(text) }
+        let body = if gzip { compress(&text) } else { Ok(text) };
+        drop(turn);
+        body
     });
     match encoded.await {
         Ok(Ok(body)) => {

@@ -21,8 +21,9 @@ struct Seen {
     /// How many began.
     begun: u64,
     last: Option<(Instant, SystemTime)>,
-    /// Between the last two.
-    interval: Option<Duration>,
+    /// Between the last few, the latest first. Not only the latest one: of two scrapers that come
+    /// right after each other, as a pair of Prometheus does, both are then away for long.
+    intervals: [Option<Duration>; 4],
 }
 
 impl Scrapes {
@@ -30,7 +31,9 @@ impl Scrapes {
     pub(super) fn begin(&self) -> u64 {
         let mut seen = self.seen();
         let now = Instant::now();
-        seen.interval = seen.last.map(|(last, _)| now - last);
+        let interval = seen.last.map(|(last, _)| now - last);
+        seen.intervals.rotate_right(1);
+        seen.intervals[0] = interval;
         seen.last = Some((now, SystemTime::now()));
         seen.begun += 1;
         seen.begun
@@ -52,10 +55,11 @@ impl Scrapes {
     pub(super) async fn wait(&self, at_most: Duration) {
         let (begun, expected) = {
             let seen = self.seen();
+            let longest = seen.intervals.iter().flatten().max();
             let next = seen
                 .last
-                .zip(seen.interval)
-                .map(|((last, _), interval)| last + interval);
+                .zip(longest)
+                .map(|((last, _), interval)| last + *interval);
             (seen.begun, next)
         };
         let Some(expected) = expected else {
@@ -120,5 +124,17 @@ mod tests {
             scrapes.finish(next);
         };
         near(join(waited(&scrapes, 30), next).await.0, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_of_scrapers_is_waited_for() {
+        let scrapes = Scrapes::default();
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(15)).await;
+            scrapes.begin();
+            tokio::time::advance(Duration::from_millis(5)).await;
+            scrapes.begin();
+        }
+        assert!(waited(&scrapes, 30).await >= Duration::from_secs(16));
     }
 }

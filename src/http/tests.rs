@@ -1,6 +1,7 @@
 //! The site as a scraper and a browser see it, over real sockets.
 
 use std::io::Read;
+use std::pin::pin;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,6 +90,21 @@ fn plan(names: &[&str]) -> Vec<Event> {
     let mut events = vec![loaded(&specs, Instant::now())];
     events.extend(specs.iter().flat_map(story));
     events
+}
+
+#[tokio::test]
+async fn scrapes_wait_for_each_other_and_nothing_waits_for_them() {
+    served("127.0.0.1:0", |address, site, _| async move {
+        let turn = site.encoding.lock().await;
+        let mut scrape = pin!(ask(address, "GET /metrics", ""));
+        tokio::select! {
+            _ = &mut scrape => panic!("two scrapes at a time"),
+            health = ask(address, "GET /-/healthy", "") => assert_eq!(health.status, 200),
+        }
+        drop(turn);
+        assert_eq!(scrape.await.status, 200);
+    })
+    .await;
 }
 
 #[tokio::test]

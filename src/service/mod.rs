@@ -130,7 +130,7 @@ fn failed(what: &str, error: &dyn std::error::Error) -> Exit {
     Exit::Ours
 }
 
-/// Builds the runtime, catches panics into the log, and flushes the log at the end.
+/// Builds the runtime, catches panics into the log, and flushes the log at the end if it can.
 fn block_on<F: Future<Output = Exit>>(
     (guard, dropped): Logging,
     work: impl FnOnce(Dropped) -> F,
@@ -146,7 +146,8 @@ fn block_on<F: Future<Output = Exit>>(
         }
         Err(error) => failed("cannot start the runtime", &error),
     };
-    guard.finish();
+    // Not `finish`, which waits for as long as nobody reads standard error: for ever, perhaps.
+    drop(guard);
     exit
 }
 

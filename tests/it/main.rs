@@ -11,6 +11,7 @@ mod tools;
 
 mod dashboards;
 mod docs;
+mod e2e;
 mod plans;
 mod shop;
 mod tidy;

@@ -175,8 +175,6 @@ fn wrong_imports(sources: &[Source]) -> Vec<String> {
 
 /// Every violation of the other rules.
 fn untidy(sources: &[Source]) -> Vec<String> {
-    let metrics_crate =
-        Regex::new(r"\bprometheus::|\b(use|extern crate) (::)?prometheus\b").unwrap();
     let spawn = Regex::new(r"\btokio::(task::)?spawn\b|\buse tokio::.*\bspawn[,}; ]").unwrap();
     let mut wrong = Vec::new();
     for source in sources {
@@ -195,12 +193,6 @@ fn untidy(sources: &[Source]) -> Vec<String> {
             ));
         }
         for (line, code) in source.code() {
-            if metrics_crate.is_match(code) && !path.starts_with("exporter/metrics") {
-                wrong.push(format!(
-                    "src/{path}:{line}: only exporter/metrics names the `prometheus` crate, so that \
-                     it can be replaced: use events"
-                ));
-            }
             if spawn.is_match(code) {
                 wrong.push(format!(
                     "src/{path}:{line}: no detached tasks: own a JoinSet or await the future"
@@ -288,21 +280,6 @@ fn violations_are_seen() {
     assert_eq!(rules("grid.rs", "//! A.\nuse tokio::{spawn, time};"), 1);
     assert_eq!(
         rules("grid.rs", "//! A.\ntokio::task::spawn_blocking(f);"),
-        0
-    );
-    assert_eq!(
-        rules("http/page.rs", "//! A.\nuse prometheus::Registry;"),
-        1
-    );
-    assert_eq!(
-        rules(
-            "exporter/metrics/mod.rs",
-            "//! A.\nuse prometheus::Registry;"
-        ),
-        0
-    );
-    assert_eq!(
-        rules("exporter/metrics.rs", "//! A.\nuse prometheus::Registry;"),
         0
     );
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::proto;
-
 /// Bounds that many histograms share, ascending, in seconds.
 pub(super) type Bounds = Arc<[f64]>;
 
@@ -46,20 +44,24 @@ impl Histogram {
         self.bounds = Arc::clone(bounds);
     }
 
-    pub(super) fn sample(&self) -> proto::Histogram {
+    /// Each bound, and how many were no longer.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut below = 0;
-        let buckets = self.bounds.iter().zip(&self.counts).map(|(bound, count)| {
-            below += count;
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
-        });
-        let mut sample = proto::Histogram::default();
-        sample.set_bucket(buckets.collect());
-        sample.set_sample_count(below + self.above);
-        sample.set_sample_sum(self.sum.as_secs_f64());
-        sample
+        self.bounds
+            .iter()
+            .zip(&self.counts)
+            .map(move |(bound, count)| {
+                below += count;
+                (*bound, below)
+            })
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.above
+    }
+
+    pub(super) fn sum(&self) -> Duration {
+        self.sum
     }
 }
 
@@ -68,11 +70,8 @@ mod tests {
     use super::*;
 
     fn cumulative(histogram: &Histogram) -> Vec<u64> {
-        let sample = histogram.sample();
-        let buckets = sample.get_bucket().iter();
-        let mut counts: Vec<u64> = buckets.map(proto::Bucket::cumulative_count).collect();
-        counts.push(sample.get_sample_count());
-        counts
+        let buckets = histogram.buckets().map(|(_, count)| count);
+        buckets.chain([histogram.count()]).collect()
     }
 
     #[test]
@@ -82,7 +81,7 @@ mod tests {
             histogram.observe(Duration::from_millis(millis));
         }
         assert_eq!(cumulative(&histogram), [2, 4, 5]);
-        assert!((histogram.sample().get_sample_sum() - 1.502).abs() < 1e-9);
+        assert_eq!(histogram.sum(), Duration::from_millis(1502));
     }
 
     #[test]

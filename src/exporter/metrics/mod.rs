@@ -1,5 +1,5 @@
 //! What happened, for Prometheus: counted at once in the caller, so nothing is ever lost, and
-//! written out when asked for. The only place that knows the `prometheus` crate.
+//! written out when asked for.
 //!
 //! Events find what they count in the running plan, which also bounds it: nothing that the plan
 //! does not name gets a series. A scrape holds the lock of one spec at a time, never that of the

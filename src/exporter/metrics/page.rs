@@ -1,11 +1,13 @@
 //! The table of all metrics with their types and help texts, as a page that is filled once per
-//! scrape and encoded by the `prometheus` crate.
+//! scrape: Prometheus' text format 0.0.4.
 //!
-//! The crate's own vectors are not used: they tell children apart by a hash over the values of
-//! their labels put together, so spec `a` with variant `b` and spec `ab` without one are the same.
+//! Each series becomes text as it is filled in, because thousands of specs as values would take
+//! many times the memory of their text. The `prometheus` crate, which has no such way, also tells
+//! the children of its vectors apart by a hash over the values of their labels put together, so
+//! that spec `a` with variant `b` and spec `ab` without one are the same.
 
-use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
-use prometheus::{Encoder, TextEncoder};
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
 
 use super::histogram::Histogram;
 
@@ -13,58 +15,66 @@ use super::histogram::Histogram;
 pub(super) type Labels<'a> = [(&'static str, &'a str)];
 
 /// All series of one name.
-pub(super) struct Family(MetricFamily);
+pub(super) struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    lines: String,
+}
 
 impl Family {
-    fn new(name: &str, kind: MetricType, help: &str) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        Self(family)
-    }
-
     pub(super) fn count(&mut self, labels: &Labels<'_>, value: u64) {
-        self.value(labels, float(value));
+        self.line("", braced(labels), value);
     }
 
     pub(super) fn value(&mut self, labels: &Labels<'_>, value: f64) {
-        let mut metric = series(labels);
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
+        self.line("", braced(labels), value);
     }
 
+    /// A histogram always has labels.
     pub(super) fn histogram(&mut self, labels: &Labels<'_>, histogram: &Histogram) {
-        let mut metric = series(labels);
-        metric.set_histogram(histogram.sample());
-        self.0.mut_metric().push(metric);
+        let labels = text(labels);
+        for (bound, count) in histogram.buckets() {
+            let labels = format_args!("{{{labels},le=\"{bound}\"}}");
+            self.line("_bucket", labels, count);
+        }
+        let count = histogram.count();
+        let every = format_args!("{{{labels},le=\"+Inf\"}}");
+        self.line("_bucket", every, count);
+        let labels = format_args!("{{{labels}}}");
+        self.line("_sum", labels, histogram.sum().as_secs_f64());
+        self.line("_count", labels, count);
+    }
+
+    fn line(&mut self, suffix: &str, labels: impl Display, value: impl Display) {
+        let Self { name, lines, .. } = self;
+        // A string takes all that is written.
+        let _ = writeln!(lines, "{name}{suffix}{labels} {value}");
     }
 }
 
-fn series(labels: &Labels<'_>) -> proto::Metric {
-    let pair = |(name, value): &(&'static str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    proto::Metric::from_label(labels.iter().map(pair).collect())
+fn braced(labels: &Labels<'_>) -> String {
+    match labels {
+        [] => String::new(),
+        labels => format!("{{{}}}", text(labels)),
+    }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a sample is a double; counts stay exact up to 2^53"
-)]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
+fn text(labels: &Labels<'_>) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = write!(text, "{comma}{name}=\"{}\"", escaped(value));
+    }
+    text
+}
+
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return value.into();
+    }
+    let value = value.replace('\\', r"\\").replace('"', "\\\"");
+    value.replace('\n', r"\n").into()
 }
 
 macro_rules! page {
@@ -76,109 +86,121 @@ macro_rules! page {
 
         impl Page {
             pub(super) fn new() -> Self {
-                Self { $($field: Family::new($name, MetricType::$kind, $help),)+ }
+                Self {
+                    $($field: Family {
+                        name: $name,
+                        kind: stringify!($kind),
+                        help: $help,
+                        lines: String::new(),
+                    },)+
+                }
             }
 
-            fn families(self) -> Vec<MetricFamily> {
-                vec![$(self.$field.0,)+]
+            fn families(self) -> Vec<Family> {
+                vec![$(self.$field,)+]
             }
         }
     };
 }
 
 page! {
-    runs: COUNTER "testerd_runs_total"
+    runs: counter "testerd_runs_total"
         "Runs that judged the target: they passed or failed.";
-    failures: COUNTER "testerd_run_failures_total"
+    failures: counter "testerd_run_failures_total"
         "Runs that failed, by the reason of the first step that did: the target's fault.";
-    inconclusive: COUNTER "testerd_runs_inconclusive_total"
+    inconclusive: counter "testerd_runs_inconclusive_total"
         "Runs that say nothing about the target: they were cancelled, or failed by our own fault.";
-    run_duration: HISTOGRAM "testerd_run_duration_seconds"
+    run_duration: histogram "testerd_run_duration_seconds"
         "From the start of a run to the end of its teardown, inconclusive runs excepted.";
-    step_duration: HISTOGRAM "testerd_step_duration_seconds"
+    step_duration: histogram "testerd_step_duration_seconds"
         "From the first attempt of a step to its last, waits included; failed steps too, but none that says nothing about the target.";
-    step_failures: COUNTER "testerd_step_failures_total"
+    step_failures: counter "testerd_step_failures_total"
         "Steps that failed by the target's fault, also those that are allowed to.";
-    step_retries: COUNTER "testerd_step_retries_total"
+    step_retries: counter "testerd_step_retries_total"
         "Further attempts of a step after one that failed.";
-    http_phase: HISTOGRAM "testerd_http_phase_duration_seconds"
+    http_phase: histogram "testerd_http_phase_duration_seconds"
         "Where the time of each HTTP attempt of a step went; its teardown is not in it.";
-    state: GAUGE "testerd_state"
+    state: gauge "testerd_state"
         "Whether the target is healthy (1) or failing (0) by the rule of the probe.";
-    success: GAUGE "testerd_last_run_success"
+    success: gauge "testerd_last_run_success"
         "Whether the last run that judged the target passed.";
-    consecutive: GAUGE "testerd_consecutive_failures"
+    consecutive: gauge "testerd_consecutive_failures"
         "How many runs have failed since the last that passed.";
-    last_run: GAUGE "testerd_last_run_timestamp_seconds"
+    last_run: gauge "testerd_last_run_timestamp_seconds"
         "When the last run that judged the target ended. Runs follow their own schedule, not scrapes.";
-    last_success: GAUGE "testerd_last_success_timestamp_seconds"
+    last_success: gauge "testerd_last_success_timestamp_seconds"
         "When the last run that passed ended.";
-    slots_due: COUNTER "testerd_slots_due_total"
+    slots_due: counter "testerd_slots_due_total"
         "Slots of the schedule that have fallen due, by the clock.";
-    slots: COUNTER "testerd_slots_total"
+    slots: counter "testerd_slots_total"
         "What became of the slots that fell due.";
-    lateness: HISTOGRAM "testerd_schedule_lateness_seconds"
+    lateness: histogram "testerd_schedule_lateness_seconds"
         "How long after its due time the scheduler took up a slot.";
-    queue_wait: HISTOGRAM "testerd_queue_wait_seconds"
+    queue_wait: histogram "testerd_queue_wait_seconds"
         "How long runs waited for their permits.";
-    info: GAUGE "testerd_spec_info"
+    info: gauge "testerd_spec_info"
         "The tags of a spec, separated by commas, and the probe that selected it.";
-    interval: GAUGE "testerd_spec_interval_seconds"
+    interval: gauge "testerd_spec_interval_seconds"
         "From one slot of a spec to the next.";
-    timeout: GAUGE "testerd_spec_timeout_seconds"
+    timeout: gauge "testerd_spec_timeout_seconds"
         "The deadline of a run, its teardown excepted.";
-    objective: GAUGE "testerd_spec_objective_ratio"
+    objective: gauge "testerd_spec_objective_ratio"
         "The availability that is wanted.";
-    in_use: GAUGE "testerd_permits_in_use"
+    in_use: gauge "testerd_permits_in_use"
         "Permits taken by runs.";
-    limit: GAUGE "testerd_permits_limit"
+    limit: gauge "testerd_permits_limit"
         "Permits that there are.";
-    queue_length: GAUGE "testerd_queue_length"
+    queue_length: gauge "testerd_queue_length"
         "Runs that wait for a permit.";
-    teardowns: COUNTER "testerd_teardowns_total"
+    teardowns: counter "testerd_teardowns_total"
         "How undoing what runs had made ended.";
-    owed: GAUGE "testerd_journal_owed"
+    owed: gauge "testerd_journal_owed"
         "Undos that are owed and in no run's hands.";
-    oldest: GAUGE "testerd_journal_oldest_seconds"
+    oldest: gauge "testerd_journal_oldest_seconds"
         "How long ago the oldest of them was written down; 0 when nothing is owed.";
-    stuck: GAUGE "testerd_journal_stuck"
+    stuck: gauge "testerd_journal_stuck"
         "How many of them have been owed for longer than stuck_after.";
-    swept: COUNTER "testerd_swept_total"
+    swept: counter "testerd_swept_total"
         "What the sweeper tried, and how it ended.";
-    damaged: GAUGE "testerd_journal_damaged"
+    damaged: gauge "testerd_journal_damaged"
         "Damaged journals in the state directory: set aside and kept, what they owe is not known.";
-    dropped: COUNTER "testerd_exporter_dropped_total"
+    dropped: counter "testerd_exporter_dropped_total"
         "What an exporter dropped because its queue was full.";
-    reload: GAUGE "testerd_config_last_reload_successful"
+    reload: gauge "testerd_config_last_reload_successful"
         "Whether the last configuration that was read is the one that is running.";
-    reloaded: GAUGE "testerd_config_last_reload_success_timestamp_seconds"
+    reloaded: gauge "testerd_config_last_reload_success_timestamp_seconds"
         "When the running configuration was taken on.";
-    build: GAUGE "testerd_build_info"
+    build: gauge "testerd_build_info"
         "The version, the revision and the compiler of this program.";
-    cpu: COUNTER "process_cpu_seconds_total"
+    cpu: counter "process_cpu_seconds_total"
         "CPU time spent, user and system.";
-    open_fds: GAUGE "process_open_fds"
+    open_fds: gauge "process_open_fds"
         "File descriptors in use.";
-    max_fds: GAUGE "process_max_fds"
+    max_fds: gauge "process_max_fds"
         "File descriptors that may be in use.";
-    virtual_memory: GAUGE "process_virtual_memory_bytes"
+    virtual_memory: gauge "process_virtual_memory_bytes"
         "Virtual memory.";
-    resident_memory: GAUGE "process_resident_memory_bytes"
+    resident_memory: gauge "process_resident_memory_bytes"
         "Resident memory.";
-    start_time: GAUGE "process_start_time_seconds"
+    start_time: gauge "process_start_time_seconds"
         "When the process started.";
 }
 
 impl Page {
-    /// As text 0.0.4. Names without series are left out: the encoder takes none.
+    /// The whole text. Names without series are left out.
     pub(super) fn encode(self) -> Vec<u8> {
         let mut families = self.families();
-        families.retain(|family| !family.get_metric().is_empty());
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
-            tracing::error!(%error, "cannot encode the metrics");
-            text.clear();
+        families.retain(|family| !family.lines.is_empty());
+        let mut page = String::new();
+        for Family {
+            name,
+            kind,
+            help,
+            lines,
+        } in families
+        {
+            let _ = write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         }
-        text
+        page.into_bytes()
     }
 }

@@ -1,7 +1,7 @@
 //! The standard metrics of the process itself.
 //!
-//! The `prometheus` crate's collector counts whole CPU seconds, and loses the start time where
-//! `/proc/stat` is hidden. What cannot be read is absent, never 0.
+//! CPU time has its fractions, and the start time does not need `/proc/stat`, which may be hidden.
+//! What cannot be read is absent, never 0.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::page::{Page, float};
+use super::page::Page;
 use super::unix_seconds;
 
 /// Fills in what the system says of us now.
@@ -27,17 +27,17 @@ pub(super) fn fill(page: &mut Page, started: SystemTime) {
         page.max_fds.count(&[], most);
     }
     if let Some((all, resident)) = memory() {
-        page.virtual_memory.value(&[], all);
-        page.resident_memory.value(&[], resident);
+        page.virtual_memory.count(&[], all);
+        page.resident_memory.count(&[], resident);
     }
 }
 
 /// Virtual and resident memory in bytes.
-fn memory() -> Option<(f64, f64)> {
+fn memory() -> Option<(u64, u64)> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let page_size = rustix::param::page_size() as u64;
     let mut bytes = text
         .split_ascii_whitespace()
-        .map(|pages| Some(float(pages.parse::<u64>().ok()? * page_size)));
+        .map(|pages| Some(pages.parse::<u64>().ok()? * page_size));
     Some((bytes.next()??, bytes.next()??))
 }

@@ -166,7 +166,7 @@ async fn effect(asked: &Asked, shared: &Shared, switch: &Switch) -> Answered {
         }
         ["big"] => {
             let bytes = asked.number("bytes", 1 << 20).min(LARGEST_DOWNLOAD);
-            Response::new(Answer::fill(bytes))
+            Response::new(Answer::fill(bytes, asked.get("endless").is_none()))
         }
         ["slowbody"] => {
             let gap = Duration::from_millis(asked.number("ms", 100));

@@ -17,7 +17,7 @@ static FILL: [u8; 65536] = [b'x'; 65536];
 /// The body of an answer.
 pub(super) enum Answer {
     Whole(Full<Bytes>),
-    Fill { left: u64 },
+    Fill { left: u64, announced: bool },
     Trickle(Trickle),
 }
 
@@ -35,9 +35,12 @@ impl Answer {
         Self::Whole(Full::new(bytes.into()))
     }
 
-    /// So many bytes, announced in `Content-Length`.
-    pub(super) fn fill(bytes: u64) -> Self {
-        Self::Fill { left: bytes }
+    /// So many bytes, announced in `Content-Length` or not.
+    pub(super) fn fill(bytes: u64, announced: bool) -> Self {
+        Self::Fill {
+            left: bytes,
+            announced,
+        }
     }
 
     /// `pieces` pieces of `piece` bytes, `gap` apart, the first after one gap.
@@ -67,8 +70,8 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(full) => Pin::new(full).poll_frame(cx),
-            Self::Fill { left: 0 } => Poll::Ready(None),
-            Self::Fill { left } => {
+            Self::Fill { left: 0, .. } => Poll::Ready(None),
+            Self::Fill { left, .. } => {
                 let length = usize::try_from(*left).map_or(FILL.len(), |left| left.min(FILL.len()));
                 *left -= length as u64;
                 piece(length)
@@ -91,7 +94,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(full) => full.is_end_stream(),
-            Self::Fill { left } => *left == 0,
+            Self::Fill { left, .. } => *left == 0,
             Self::Trickle(trickle) => trickle.pieces_left == 0,
         }
     }
@@ -99,7 +102,10 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(full) => full.size_hint(),
-            Self::Fill { left } => SizeHint::with_exact(*left),
+            Self::Fill {
+                announced: false, ..
+            } => SizeHint::default(),
+            Self::Fill { left, .. } => SizeHint::with_exact(*left),
             Self::Trickle(trickle) => {
                 SizeHint::with_exact(trickle.pieces_left * trickle.piece as u64)
             }

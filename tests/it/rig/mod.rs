@@ -16,7 +16,7 @@
 //! | `/json` | `{"echo":BODY,"headers":{…}}` of a JSON body; 400 if it is none |
 //! | `/redirect?n=K` | K redirects, then `/ok`; `?loop=1` never ends |
 //! | `/hang`, `/reset`, `/close` | nothing ever; a TCP reset; a clean close |
-//! | `/big?bytes=N` | N bytes, at most 1 GiB |
+//! | `/big?bytes=N` | N bytes, at most 1 GiB; with `endless=1` nobody is told how many |
 //! | `/slowbody?bytes=N&ms=M&chunks=K` | headers at once, then K pieces of N bytes, M ms apart |
 //! | `/badjson` | `{"ok":tru`, as application/json |
 //! | `POST /items` `{"name":…}` | 201 `{"id","name","price"}`; 400 without a name |

@@ -1,0 +1,157 @@
+//! The daemon itself, as systemd and Prometheus meet it: started on files, asked over HTTP,
+//! stopped by a signal.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::page::Page;
+use super::{eventually, seen};
+use crate::rig::{Told, ask_with};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_testerd");
+
+/// What it says once it listens.
+const RUNNING: &str = "testerd is running";
+
+/// A running daemon. It is killed when it is dropped.
+pub(super) struct Daemon {
+    child: Child,
+    url: String,
+    /// Keeps its files.
+    _folder: TempDir,
+}
+
+impl Daemon {
+    /// Starts it on a configuration, whose targets and probes are given, and its specs.
+    pub(super) fn start(config: &str, specs: &str) -> Self {
+        let folder = write(config, specs);
+        Self::spawn(&mut serve(&folder), None, folder)
+    }
+
+    /// The same with all the log there is, which nobody reads once it runs: the pipe is full then.
+    pub(super) fn start_unheard(config: &str, specs: &str) -> Self {
+        let folder = write(config, specs);
+        let mut command = serve(&folder);
+        command.arg("--log.level=debug");
+        Self::spawn(&mut command, Some(RUNNING), folder)
+    }
+
+    /// Starts the demo.
+    pub(super) fn demo() -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.arg("demo");
+        Self::spawn(&mut command, None, tempfile::tempdir().unwrap())
+    }
+
+    fn spawn(command: &mut Command, deaf_after: Option<&'static str>, folder: TempDir) -> Self {
+        // It takes a free port and says which: one that a test had found could be gone by then.
+        command.args(["--web.listen-address", "127.0.0.1:0"]);
+        let mut child = Child::start(command, deaf_after);
+        let address = child.hear("its address", |line| {
+            let (_, rest) = line.split_once("addresses=")?;
+            let address = rest.split_whitespace().next()?.trim_matches('"');
+            line.contains(RUNNING).then(|| address.to_owned())
+        });
+        let daemon = Self {
+            child,
+            url: format!("http://{address}"),
+            _folder: folder,
+        };
+        eventually("ready", || {
+            let told = daemon.ask("/-/ready")?;
+            (told.status == 200).then_some(())
+        });
+        daemon
+    }
+
+    /// Where it listens, as `http://127.0.0.1:PORT`.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `GET`, unless it is gone.
+    pub(super) fn ask(&self, path: &str) -> Option<Told> {
+        let url = format!("{}{path}", self.url);
+        ask_with("GET", &url, &[], None, Duration::from_secs(10)).ok()
+    }
+
+    pub(super) fn scrape(&self) -> Page {
+        self.try_scrape().expect("the daemon answers")
+    }
+
+    fn try_scrape(&self) -> Option<Page> {
+        let told = self.ask("/metrics")?;
+        assert_eq!(told.status, 200);
+        Some(Page::parse(&told.text))
+    }
+
+    /// Scrapes until a page is as wanted.
+    pub(super) fn comes_to(&self, what: &str, mut wanted: impl FnMut(&Page) -> bool) -> Page {
+        let mut last = self.scrape();
+        let seen = seen(|| {
+            last = self.scrape();
+            wanted(&last).then(|| last.clone())
+        });
+        seen.unwrap_or_else(|| panic!("it never came to: {what}\n{}", last.told()))
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
+    }
+
+    pub(super) fn wait_exit(&mut self) -> Option<i32> {
+        self.child.wait_exit()
+    }
+
+    /// Ends it as systemd does, and goes on scraping, as Prometheus does: the last page, after
+    /// which nothing is counted any more.
+    pub(super) fn stop(&mut self) -> Page {
+        let mut last = self.scrape();
+        self.signal(Signal::TERM);
+        eventually("gone after SIGTERM", || match self.try_scrape() {
+            Some(page) => {
+                last = page;
+                None
+            }
+            None => (!self.child.lives()).then_some(()),
+        });
+        assert_eq!(self.wait_exit(), Some(0));
+        last
+    }
+}
+
+/// What `testerd check` says of a configuration.
+pub(super) fn check(config: &str, specs: &str) -> String {
+    let folder = write(config, specs);
+    let output = Command::new(PROGRAM)
+        .args(["check", "--config.file"])
+        .arg(config_file(&folder))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn serve(folder: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--config.file"]);
+    command.arg(config_file(folder));
+    command
+}
+
+fn write(config: &str, specs: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("specs.toml"), specs).unwrap();
+    let tester = "[tester]\ninstance = \"e2e\"\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n";
+    std::fs::write(config_file(&folder), format!("{tester}{config}")).unwrap();
+    folder
+}
+
+fn config_file(folder: impl AsRef<Path>) -> PathBuf {
+    folder.as_ref().join("testerd.toml")
+}

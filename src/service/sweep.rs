@@ -3,6 +3,7 @@
 //! When a daemon has the state directory, it is asked to do it; without one the journal is opened
 //! and carried out here. Neither needs a spec to be right: only the targets are read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use crate::exporter::log::Log;
 use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed};
 use crate::outcome::chain;
 use crate::plan::Plan;
-use crate::runner::{self, Runner};
+use crate::runner::{self, Orphan, Runner};
 use crate::spec::RecordId;
 use crate::sweeper::{Sweeper, refusal};
 
@@ -214,66 +215,69 @@ fn runner(settings: &Settings, journal: Arc<DiskJournal>) -> Runner {
 /// Finds leftovers by the instance's name prefix, also those whose journal was lost.
 #[must_use]
 pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
-    block_on(logging, |_| async move {
-        let known = match DiskJournal::look(&plan.settings.state_dir) {
-            Ok(owed) => owed,
-            Err(error) => return failed("cannot read the journal", &error),
-        };
-        let client = Client::new();
-        let mut exit = Exit::Done;
-        let mut seen = std::collections::BTreeSet::new();
-        for spec in &plan.scheduled {
-            for resource in spec.case.resources() {
-                let found = runner::orphans(resource, spec, &plan.settings.instance, &client).await;
-                let found = match found {
-                    Ok(found) => found,
-                    Err(failure) => {
-                        complain(&format!("{}: {failure}", spec.info.identity));
-                        exit = Exit::Ours;
-                        continue;
-                    }
-                };
-                for orphan in found {
-                    let is_known = known
-                        .iter()
-                        .any(|owed| orphan.name.contains(&owed.record.run));
-                    let key = (spec.target.name.clone(), orphan.name.clone());
-                    if is_known || orphan.age < wish.older_than || !seen.insert(key) {
-                        continue;
-                    }
-                    let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
-                    let what = format!(
-                        "{} {} on {}, {age} old",
-                        orphan.record.undo.kind, orphan.name, spec.target.name
-                    );
-                    if !wish.delete {
-                        say(&format!("{what}\n"));
-                        continue;
-                    }
-                    let stop = CancellationToken::new();
-                    let undone = runner::undo(
-                        &orphan.record,
-                        catalog::undoer,
-                        &spec.target,
-                        &client,
-                        &stop,
-                    )
-                    .await;
-                    match undone {
-                        Ok(_) => say(&format!("{what}: deleted\n")),
-                        Err(failure) => {
-                            say(&format!("{what}: {failure}\n"));
-                            exit = Exit::Ours;
-                        }
-                    }
+    block_on(logging, |_| find_orphans(plan, wish))
+}
+
+async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
+    let owed = match DiskJournal::look(&plan.settings.state_dir) {
+        Ok(owed) => owed,
+        Err(error) => return failed("cannot read the journal", &error),
+    };
+    let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
+    let client = Client::new();
+    let mut exit = Exit::Done;
+    let mut found = BTreeMap::new();
+    for spec in &plan.scheduled {
+        for resource in spec.case.resources() {
+            match runner::orphans(resource, spec, &plan.settings.instance, &client).await {
+                Ok(orphans) => found.extend(
+                    orphans
+                        .into_iter()
+                        .filter(|orphan| orphan.age >= wish.older_than && !is_owed(orphan))
+                        // Several specs may list the same things.
+                        .map(|orphan| {
+                            (
+                                (spec.target.name.clone(), orphan.name.clone()),
+                                (spec, orphan),
+                            )
+                        }),
+                ),
+                Err(failure) => {
+                    complain(&format!("{}: {failure}", spec.info.identity));
+                    exit = Exit::Ours;
                 }
             }
         }
-        if seen.is_empty() && exit == Exit::Done {
-            say("no leftovers\n");
-        } else if !wish.delete {
-            say("nothing was deleted; add --delete to do it\n");
+    }
+    for ((target, name), (spec, orphan)) in &found {
+        let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
+        let what = format!("{} {name} on {target}, {age} old", orphan.record.undo.kind);
+        let undone = if wish.delete {
+            let never = CancellationToken::new();
+            runner::undo(
+                &orphan.record,
+                catalog::undoer,
+                &spec.target,
+                &client,
+                &never,
+            )
+            .await
+            .map(|_| ": deleted")
+        } else {
+            Ok("")
+        };
+        match undone {
+            Ok(word) => say(&format!("{what}{word}\n")),
+            Err(failure) => {
+                say(&format!("{what}: {failure}\n"));
+                exit = Exit::Ours;
+            }
         }
-        exit
-    })
+    }
+    match (found.len(), wish.delete) {
+        (0, _) => say("no leftovers found\n"),
+        (_, false) => say("nothing was deleted; --delete does it\n"),
+        (_, true) => {}
+    }
+    exit
 }

@@ -151,7 +151,8 @@ fn block_on<F: Future<Output = Exit>>(
     exit
 }
 
-/// SIGTERM, SIGINT and, when the terminal goes away, SIGHUP.
+/// SIGTERM and SIGINT. SIGHUP, which asks other daemons to read their configuration again, must not
+/// end this one by accident.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -167,11 +168,16 @@ impl Signals {
         })
     }
 
+    /// Waits for the next one that means to stop.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    warn!("SIGHUP changes nothing: to take on another configuration, restart");
+                }
+            }
         }
     }
 }

@@ -212,12 +212,12 @@ impl Sweeper {
 
     async fn answer(&self, work: &mut Work, request: Request) {
         match request {
-            Request::Retry(id, answer) => match self.journal().read(id) {
-                Ok(_) => {
+            Request::Retry(id, answer) => match self.why_not(id) {
+                None => {
                     work.paces.entry(id).or_default().now();
                     work.asked.insert(id, answer);
                 }
-                Err(error) => drop(answer.send(Err(chain(&error)))),
+                Some(why) => drop(answer.send(Err(why))),
             },
             Request::Forget(id, answer) => {
                 let forgotten = self.journal().note(id, Note::Settled).await;
@@ -225,6 +225,19 @@ impl Sweeper {
                 drop(answer.send(forgotten.map_err(|error| chain(&error))));
             }
         }
+    }
+
+    /// Why a record cannot be tried now.
+    fn why_not(&self, id: RecordId) -> Option<String> {
+        let owed = self.journal().owed();
+        let Some(record) = owed.iter().find(|owed| owed.id == id) else {
+            return Some("nothing is owed under this id".into());
+        };
+        if record.held {
+            return Some(format!("run {} still has it in hand", record.record.run));
+        }
+        let child = owed.iter().find(|owed| owed.record.parent == Some(id))?;
+        Some(format!("{}, made inside it, is owed first", child.id.0))
     }
 
     /// Tells what is owed, if it has changed.

@@ -9,10 +9,12 @@ use crate::outcome::Verdict;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
-body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}\
+body{font:15px/1.5 system-ui,sans-serif;max-width:85rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8884}\
 td small{display:block;opacity:.7;overflow-wrap:anywhere}\
+/* what is short stays on one line: failed of, when, took */\
+td:nth-child(6),td:nth-last-child(-n+2){white-space:nowrap}\
 .pass{color:light-dark(#17692e,#63c97e)}\
 .fail{color:light-dark(#b3261e,#ff8a80);font-weight:600}\
 .error{color:light-dark(#8a5300,#ffb74d);font-weight:600}\

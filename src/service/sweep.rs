@@ -215,10 +215,6 @@ fn runner(settings: &Settings, journal: Arc<DiskJournal>) -> Runner {
 #[must_use]
 pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
     block_on(logging, |_| async move {
-        let known = match DiskJournal::look(&plan.settings.state_dir) {
-            Ok(owed) => owed,
-            Err(error) => return failed("cannot read the journal", &error),
-        };
         let client = Client::new();
         let mut exit = Exit::Done;
         let mut seen = std::collections::BTreeSet::new();
@@ -232,6 +228,12 @@ pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
                         exit = Exit::Ours;
                         continue;
                     }
+                };
+                // After the target was asked: what a daemon makes meanwhile is written down first,
+                // so that nothing is found here that a run has in hand and the journal doesn't tell.
+                let known = match DiskJournal::look(&plan.settings.state_dir) {
+                    Ok(owed) => owed,
+                    Err(error) => return failed("cannot read the journal", &error),
                 };
                 for orphan in found {
                     let is_known = known

@@ -125,6 +125,10 @@ pub fn ask(folder: &Path, ask: Ask) -> io::Result<Result<String, String>> {
     stream.write_all(line.as_bytes())?;
     let mut text = String::new();
     BufReader::new(stream).read_line(&mut text)?;
+    if text.is_empty() {
+        let what = format!("nothing in {PATIENCE:?}; it goes on trying");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+    }
     let answer: Answer = serde_json::from_str(&text)?;
     Ok(if answer.done {
         Ok(answer.text)

@@ -437,7 +437,13 @@ pub fn undo<'a>(
             return Ok(Undone::NotFound);
         }
         Expectation::success().check(&reply, &own)?;
-        Ok(Undone::Undone)
+        // Without a search a 2xx may mean that there was nothing: many targets answer so.
+        let was_there = record.created || arguments.find.is_some();
+        Ok(if was_there {
+            Undone::Undone
+        } else {
+            Undone::NotFound
+        })
     }
     .boxed()
 }

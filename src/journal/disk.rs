@@ -87,8 +87,11 @@ pub struct DiskJournal {
 /// One change that waits for the disk.
 struct Write {
     change: Change,
-    done: oneshot::Sender<Result<RecordId, JournalError>>,
+    done: Done,
 }
+
+/// Who waits for it.
+type Done = oneshot::Sender<Result<RecordId, JournalError>>;
 
 /// What is changed.
 enum Change {
@@ -112,6 +115,7 @@ impl DiskJournal {
         let path = folder.join(FILE);
         let opened = file::open(&path)?;
         let mut store = Store::with_max_owed(Some(max_owed));
+        store.begin_after(opened.last);
         for (id, record, notes) in opened.records {
             store.insert(id, record, false);
             for note in notes {
@@ -277,9 +281,16 @@ fn write_all(connection: &mut Connection, waiting: &mpsc::Receiver<Write>, store
 }
 
 fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Store>) {
-    // What is refused needs no disk.
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<(RecordId, Change, Done)> = Vec::new();
     for Write { change, done } in batch {
+        // A second note of a record is judged by what the first has made of it: a note after the
+        // last one would be damage at the next start.
+        if let Change::Note(id, _) = &change
+            && accepted.iter().any(|(other, ..)| other == id)
+        {
+            commit(connection, std::mem::take(&mut accepted), store);
+        }
+        // What is refused needs no disk.
         let admitted = match &change {
             Change::Arm(record) => locked(store).admit(record),
             Change::Note(id, note) => locked(store).check(*id, note).map(|()| *id),
@@ -289,6 +300,14 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Sto
             Err(error) => drop(done.send(Err(error))),
         }
     }
+    commit(connection, accepted, store);
+}
+
+fn commit(
+    connection: &mut Connection,
+    accepted: Vec<(RecordId, Change, Done)>,
+    store: &Mutex<Store>,
+) {
     if accepted.is_empty() {
         return;
     }
@@ -308,5 +327,82 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Sto
         };
         // Whoever waited may have been dropped meanwhile; the record then is owed.
         drop(done.send(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::spec::Undo;
+
+    fn record() -> Record {
+        Record {
+            undo: Undo {
+                kind: "k".into(),
+                arguments: serde_json::Value::Null,
+            },
+            step: "s".into(),
+            captures: BTreeMap::new(),
+            created: false,
+            parent: None,
+            target: "t".into(),
+            endpoint: "e".into(),
+            instance: "i".into(),
+            run: "r".into(),
+            timeout_ms: 1,
+            armed_at: std::time::SystemTime::now(),
+        }
+    }
+
+    /// Writes one batch; what became of each change.
+    fn write(
+        connection: &mut Connection,
+        store: &Mutex<Store>,
+        changes: Vec<Change>,
+    ) -> Vec<Option<RecordId>> {
+        let (batch, told): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| {
+                let (done, told) = oneshot::channel();
+                (Write { change, done }, told)
+            })
+            .unzip();
+        write_batch(connection, batch, store);
+        let told = told.into_iter().map(|mut told| told.try_recv().unwrap());
+        told.map(Result::ok).collect()
+    }
+
+    #[test]
+    fn notes_of_one_batch_follow_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let store = Mutex::new(Store::default());
+        let mut connection = file::open(&path).unwrap().connection;
+        let armed = vec![
+            Change::Arm(Box::new(record())),
+            Change::Arm(Box::new(record())),
+        ];
+        let (first, second) = (RecordId(1), RecordId(2));
+        assert_eq!(
+            write(&mut connection, &store, armed),
+            [Some(first), Some(second)]
+        );
+        let notes = vec![
+            Change::Note(second, Note::Created(BTreeMap::new())),
+            Change::Note(first, Note::Settled),
+            Change::Note(first, Note::Tried("late".into())),
+            Change::Note(second, Note::Settled),
+        ];
+        assert_eq!(
+            write(&mut connection, &store, notes),
+            [Some(second), Some(first), None, Some(second)]
+        );
+        drop(connection);
+        let opened = file::open(&path).unwrap();
+        assert!(opened.records.is_empty());
+        assert!(opened.last >= 2, "an id would be given twice");
+        assert!(file::set_aside(folder.path()).is_empty());
     }
 }

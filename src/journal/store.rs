@@ -23,6 +23,11 @@ impl Store {
         }
     }
 
+    /// Gives no id up to this one.
+    pub(super) fn begin_after(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
     /// Whether one more may be made, and its id.
     pub(super) fn admit(&mut self, record: &Record) -> Result<RecordId, JournalError> {
         let same = |owed: &&(State, Owed)| {

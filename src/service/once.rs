@@ -99,7 +99,7 @@ pub(super) async fn running(plan: Plan) -> Exit {
 fn say_where(folder: &std::path::Path) {
     let folder = folder.display();
     complain(&format!(
-        "the journal lies in {folder}; `testerd sweep --state-dir={folder}` carries it out"
+        "the journal lies in {folder}; `testerd sweep --state-dir={folder}` with the same --config.file carries it out"
     ));
 }
 

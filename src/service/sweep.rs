@@ -219,29 +219,21 @@ pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
 }
 
 async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
-    let owed = match DiskJournal::look(&plan.settings.state_dir) {
-        Ok(owed) => owed,
-        Err(error) => return failed("cannot read the journal", &error),
-    };
-    let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
     let client = Client::new();
     let mut exit = Exit::Done;
+    // Several specs may list the same things.
     let mut found = BTreeMap::new();
     for spec in &plan.scheduled {
         for resource in spec.case.resources() {
             match runner::orphans(resource, spec, &plan.settings.instance, &client).await {
-                Ok(orphans) => found.extend(
-                    orphans
-                        .into_iter()
-                        .filter(|orphan| orphan.age >= wish.older_than && !is_owed(orphan))
-                        // Several specs may list the same things.
-                        .map(|orphan| {
-                            (
-                                (spec.target.name.clone(), orphan.name.clone()),
-                                (spec, orphan),
-                            )
-                        }),
-                ),
+                Ok(orphans) => {
+                    let key = |orphan: &Orphan| (spec.target.name.clone(), orphan.name.clone());
+                    found.extend(
+                        orphans
+                            .into_iter()
+                            .map(|orphan| (key(&orphan), (spec, orphan))),
+                    );
+                }
                 Err(failure) => {
                     complain(&format!("{}: {failure}", spec.info.identity));
                     exit = Exit::Ours;
@@ -249,6 +241,14 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
             }
         }
     }
+    // After the targets were asked: what a daemon makes meanwhile is written down first, so that
+    // nothing is found here that a run has in hand and the journal does not tell.
+    let owed = match DiskJournal::look(&plan.settings.state_dir) {
+        Ok(owed) => owed,
+        Err(error) => return failed("cannot read the journal", &error),
+    };
+    let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
+    found.retain(|_, (_, orphan)| orphan.age >= wish.older_than && !is_owed(orphan));
     for ((target, name), (spec, orphan)) in &found {
         let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
         let what = format!("{} {name} on {target}, {age} old", orphan.record.undo.kind);

@@ -29,6 +29,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many undos may go on at once on one target.
 const PER_TARGET: usize = 2;
 
+/// Said of a record that is not the sweeper's yet.
+const IN_HAND: &str = "a run has it in hand";
+
 /// What somebody asks of the sweeper.
 #[derive(Debug)]
 pub enum Request {
@@ -58,6 +61,14 @@ struct Work {
     asked: HashMap<RecordId, oneshot::Sender<Result<String, String>>>,
     told: Vec<OwedInfo>,
     cancel: CancellationToken,
+}
+
+/// Why a record is not tried, but answered for at once.
+enum Obstacle {
+    /// Its run is going on.
+    InHand,
+    /// This one was made inside it.
+    Inside(RecordId),
 }
 
 /// What one try came to.
@@ -146,6 +157,7 @@ impl Sweeper {
             if !pace.is_due() || on_target >= PER_TARGET || !wanted(id) {
                 continue;
             }
+            pace.begin();
             work.busy.insert(id, record.target.clone());
             let target = self.targets.get(&record.target).cloned();
             let (runner, cancel) = (self.runner.clone(), work.cancel.clone());
@@ -162,6 +174,10 @@ impl Sweeper {
         };
         work.busy.remove(&id);
         let Ok(record) = self.journal().read(id) else {
+            // Forgotten meanwhile.
+            if let Some(asked) = work.asked.remove(&id) {
+                let _ = asked.send(Ok("owed no more".into()));
+            }
             return;
         };
         let pace = work.paces.entry(id).or_default();
@@ -212,14 +228,26 @@ impl Sweeper {
 
     async fn answer(&self, work: &mut Work, request: Request) {
         match request {
-            Request::Retry(id, answer) => match self.why_not(id) {
-                None => {
-                    work.paces.entry(id).or_default().now();
-                    work.asked.insert(id, answer);
+            Request::Retry(id, answer) => match self.obstacle(id) {
+                // Nothing is wrong: it is undone when the run ends.
+                Some(Obstacle::InHand) => drop(answer.send(Ok(IN_HAND.into()))),
+                Some(Obstacle::Inside(inner)) => {
+                    let why = format!("record {} was made inside it and comes first", inner.0);
+                    drop(answer.send(Err(why)));
                 }
-                Some(why) => drop(answer.send(Err(why))),
+                None => match self.journal().read(id) {
+                    Ok(_) => {
+                        work.paces.entry(id).or_default().now();
+                        work.asked.insert(id, answer);
+                    }
+                    Err(error) => drop(answer.send(Err(chain(&error)))),
+                },
             },
             Request::Forget(id, answer) => {
+                if let Some(Obstacle::InHand) = self.obstacle(id) {
+                    drop(answer.send(Err(IN_HAND.into())));
+                    return;
+                }
                 let forgotten = self.journal().note(id, Note::Settled).await;
                 let forgotten = forgotten.map(|()| "forgotten".to_owned());
                 drop(answer.send(forgotten.map_err(|error| chain(&error))));
@@ -227,17 +255,17 @@ impl Sweeper {
         }
     }
 
-    /// Why a record cannot be tried now.
-    fn why_not(&self, id: RecordId) -> Option<String> {
-        let owed = self.journal().owed();
-        let Some(record) = owed.iter().find(|owed| owed.id == id) else {
-            return Some("nothing is owed under this id".into());
-        };
-        if record.held {
-            return Some(format!("run {} still has it in hand", record.record.run));
-        }
-        let child = owed.iter().find(|owed| owed.record.parent == Some(id))?;
-        Some(format!("{}, made inside it, is owed first", child.id.0))
+    /// Why a record is not tried however often one asks.
+    fn obstacle(&self, id: RecordId) -> Option<Obstacle> {
+        self.journal().owed().iter().find_map(|owed| {
+            if owed.id == id && owed.held {
+                Some(Obstacle::InHand)
+            } else if owed.record.parent == Some(id) {
+                Some(Obstacle::Inside(owed.id))
+            } else {
+                None
+            }
+        })
     }
 
     /// Tells what is owed, if it has changed.

@@ -17,6 +17,8 @@ pub(super) struct Pace {
     since: Instant,
     next: Instant,
     failures: u32,
+    /// When the last try began.
+    tried: Instant,
     not_found_since: Option<Instant>,
 }
 
@@ -27,6 +29,7 @@ impl Default for Pace {
             since: now,
             next: now,
             failures: 0,
+            tried: now,
             not_found_since: None,
         }
     }
@@ -38,15 +41,21 @@ impl Pace {
         self.next <= Instant::now()
     }
 
+    /// A try begins.
+    pub(super) fn begin(&mut self) {
+        self.tried = Instant::now();
+    }
+
     /// How long this process has known it.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// For how long it has not been found, seen from the first time.
+    /// For how long it has certainly not been there: from the end of the first try that did not
+    /// find it to the beginning of the last. An answer says nothing of the time it took to come.
     pub(super) fn not_found_for(&self) -> Duration {
         self.not_found_since
-            .map(|since| since.elapsed())
+            .map(|since| self.tried.saturating_duration_since(since))
             .unwrap_or_default()
     }
 
@@ -78,5 +87,31 @@ impl Pace {
         let random = RandomState::new().hash_one(self.failures) % 256;
         let random = u32::try_from(random).unwrap_or_default();
         self.next = Instant::now() + pause - pause.mul_f64(f64::from(random) / 1024.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_proves_nothing_about_the_time_it_took() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::default();
+        let try_once = async |pace: &mut Pace| {
+            pace.begin();
+            advance(10 * second).await;
+            pace.not_found_for()
+        };
+        assert_eq!(try_once(&mut pace).await, Duration::ZERO);
+        pace.not_found(30 * second);
+        advance(25 * second).await;
+        assert_eq!(try_once(&mut pace).await, 25 * second);
+        pace.not_found(5 * second);
+        advance(5 * second).await;
+        assert!(pace.is_due());
+        assert!(try_once(&mut pace).await >= 30 * second);
     }
 }

@@ -9,6 +9,7 @@
 mod rig;
 mod tools;
 
+mod crash;
 mod dashboards;
 mod docs;
 mod e2e;

@@ -50,6 +50,8 @@ pub(super) type Replayed = (RecordId, Record, Vec<Note>);
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) records: Vec<Replayed>,
+    /// No record with a later id was ever in this file.
+    pub(super) last: u64,
 }
 
 /// Opens the file for writing; a damaged one is set aside and a new one begun.
@@ -135,9 +137,11 @@ fn try_open(path: &Path) -> Result<Opened, Trouble> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let records = replay(&connection)?;
+    let last = last(&connection)?;
     Ok(Opened {
         connection,
         records,
+        last,
     })
 }
 
@@ -181,6 +185,14 @@ fn check(connection: &Connection) -> Result<(), Trouble> {
     } else {
         Err(Trouble::Damaged(word))
     }
+}
+
+/// A bound of all ids there ever were, so that none is given twice: a person may act on a list that
+/// was printed before a restart. Each record has one note at least, whose number is never reused.
+fn last(connection: &Connection) -> Result<u64, Trouble> {
+    let counter = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'notes'";
+    let last: i64 = connection.query_row(counter, [], |row| row.get(0))?;
+    Ok(u64::try_from(last).unwrap_or_default())
 }
 
 /// All records with their notes; a history that cannot be is damage.

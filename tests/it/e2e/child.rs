@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::eventually;
 
 /// A running program.
-pub(super) struct Child {
+pub(crate) struct Child {
     name: String,
     process: std::process::Child,
     said: Arc<Mutex<Vec<String>>>,
@@ -21,7 +21,7 @@ pub(super) struct Child {
 impl Child {
     /// Starts it and reads its standard error; where `deaf_after` is given, nothing after the first
     /// line with this text in it, so that the pipe fills up.
-    pub(super) fn start(command: &mut Command, deaf_after: Option<&'static str>) -> Self {
+    pub(crate) fn start(command: &mut Command, deaf_after: Option<&'static str>) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut process = command
             .stdin(Stdio::null())
@@ -53,7 +53,7 @@ impl Child {
     }
 
     /// Waits until it says something that `find` finds something in.
-    pub(super) fn hear<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) fn hear<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         eventually(what, || {
             let found = self.said().iter().find_map(|line| find(line));
             let gone = found.is_none() && self.process.try_wait().unwrap().is_some();
@@ -63,21 +63,26 @@ impl Child {
     }
 
     /// The lines that it has said so far.
-    pub(super) fn said(&self) -> Vec<String> {
+    pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// Whether it has not ended yet.
-    pub(super) fn lives(&mut self) -> bool {
+    pub(crate) fn lives(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
     }
 
     /// Waits for its end: the exit code, or nothing if a signal killed it.
-    pub(super) fn wait_exit(&mut self) -> Option<i32> {
+    pub(crate) fn wait_exit(&mut self) -> Option<i32> {
         let name = &self.name;
         let status = eventually(&format!("{name} ends"), || self.process.try_wait().unwrap());
         status.code()

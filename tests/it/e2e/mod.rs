@@ -6,7 +6,7 @@
 
 mod accounts;
 mod boards;
-mod child;
+pub(crate) mod child;
 mod daemon;
 mod page;
 mod prometheus;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const WITHIN: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something to see.
-fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     seen(look).unwrap_or_else(|| panic!("in {WITHIN:?} it never came to: {what}"))
 }
 
@@ -30,7 +30,7 @@ fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     clippy::disallowed_methods,
     reason = "a pause of the test's own thread, which has no runtime"
 )]
-fn seen<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn seen<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + WITHIN;
     loop {
         let seen = look();

@@ -121,7 +121,9 @@ async fn faulty(fault: Fault, asked: Asked, shared: Arc<Shared>, switch: Switch)
             let later = Arc::clone(&shared);
             shared.late.lock().unwrap().spawn(async move {
                 tokio::time::sleep(after).await;
-                let _ = tell.send(effect(&asked, &later, &switch).await);
+                let answer = effect(&asked, &later, &switch).await;
+                later.enter(|books| books.to_come -= 1);
+                let _ = tell.send(answer);
             });
             told.await.unwrap_or(Err(Dropped))
         }

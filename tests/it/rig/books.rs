@@ -2,9 +2,10 @@
 //!
 //! A request is entered under several keys, from the most to the least specific, and the same
 //! keys say where a fault applies: `DELETE /items/7`, `/items/7`, `DELETE /items/{id}`,
-//! `/items/{id}`. With `?id=NAME` each of them also exists as `KEY#NAME`.
+//! `/items/{id}`. With `?id=NAME` each of them also exists as `KEY#NAME`. Every request is under `*`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,26 @@ pub(super) struct Books {
     created: Vec<String>,
     deleted: Vec<String>,
     dice: u64,
+    snare: Option<Snare>,
+    chance: Option<Chance>,
+    /// Effects that came or are to come later than their request, and those still to come.
+    pub(super) late: usize,
+    pub(super) to_come: usize,
+}
+
+/// Waits for one request.
+struct Snare {
+    key: String,
+    /// How many more requests pass before it closes, and this one with it; 0 once it is closed.
+    left: usize,
+    fault: Option<Fault>,
+}
+
+/// Makes some requests late.
+struct Chance {
+    key: String,
+    percent: u32,
+    delays: Range<Duration>,
 }
 
 /// What a request finds when it comes in.
@@ -105,6 +126,12 @@ impl Books {
     ) -> Arrival {
         let keys = keys(method, path, id);
         let fault = keys.iter().find_map(|key| self.faults.get(key)).copied();
+        let fault = self.snared(&keys).or(fault);
+        let fault = fault.or_else(|| self.by_chance(&keys));
+        if let Some(Fault::LateEffect(_)) = fault {
+            self.late += 1;
+            self.to_come += 1;
+        }
         for key in keys {
             self.arrivals.entry(key).or_default().push(at);
         }
@@ -126,6 +153,51 @@ impl Books {
     pub(super) fn heal(&mut self, key: &str) {
         let was_ill = self.faults.remove(key).is_some();
         assert!(was_ill, "nothing was out of order under `{key}`");
+    }
+
+    pub(super) fn snare(&mut self, key: &str, nth: usize, fault: Option<Fault>) {
+        self.snare = Some(Snare {
+            key: key.to_owned(),
+            left: nth,
+            fault,
+        });
+    }
+
+    pub(super) fn has_snared(&self) -> bool {
+        self.snare.as_ref().is_some_and(|snare| snare.left == 0)
+    }
+
+    fn snared(&mut self, keys: &[String]) -> Option<Fault> {
+        let snare = self.snare.as_mut()?;
+        if snare.left == 0 || !keys.contains(&snare.key) {
+            return None;
+        }
+        snare.left -= 1;
+        snare.fault.filter(|_| snare.left == 0)
+    }
+
+    pub(super) fn sometimes_late(&mut self, key: &str, percent: u32, delays: Range<Duration>) {
+        self.chance = Some(Chance {
+            key: key.to_owned(),
+            percent,
+            delays,
+        });
+    }
+
+    fn by_chance(&mut self, keys: &[String]) -> Option<Fault> {
+        let chance = self.chance.as_ref()?;
+        let Range { start, end } = chance.delays;
+        let share = f64::from(chance.percent) / 100.0;
+        if !keys.contains(&chance.key) || self.roll() >= share {
+            return None;
+        }
+        let spread = end.saturating_sub(start);
+        Some(Fault::LateEffect(start + spread.mul_f64(self.roll())))
+    }
+
+    /// Where the sequence of [`Self::roll`] begins.
+    pub(super) fn shake(&mut self, seed: u64) {
+        self.dice = seed;
     }
 
     /// A new number, for items and chains.
@@ -209,6 +281,7 @@ fn keys(method: &str, path: &str, id: Option<&str>) -> Vec<String> {
         keys.push(format!("{method} {path}"));
         keys.push(path);
     }
+    keys.push("*".into());
     keys
 }
 

@@ -31,6 +31,7 @@ mod conn;
 mod selftest;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ impl Rig {
     }
 
     /// Requests seen under `key`: a path, `METHOD path`, either with `#NAME` for those with
-    /// `?id=NAME`. All items together are `/items/{id}`.
+    /// `?id=NAME`. All items together are `/items/{id}`, all requests `*`.
     pub(crate) fn count(&self, key: &str) -> usize {
         self.shared.books().arrivals(key).len()
     }
@@ -135,6 +136,42 @@ impl Rig {
     /// Makes what is known under `key` misbehave until it is healed; the most specific key wins.
     pub(crate) fn fail(&self, key: &str, fault: Fault) {
         self.shared.enter(|books| books.fail(key, fault));
+    }
+
+    /// The `nth` request from now under `key`, counted from 1, meets this fault, and no other does;
+    /// without a fault it is only noticed.
+    pub(crate) fn snare(&self, key: &str, nth: usize, fault: Option<Fault>) {
+        self.shared.enter(|books| books.snare(key, nth, fault));
+    }
+
+    /// Waits until the request of [`Rig::snare`] has come; whether it did in time.
+    pub(crate) fn has_snared(&self, within: Duration) -> bool {
+        self.shared.until(within, books::Books::has_snared)
+    }
+
+    /// From now on so many of a hundred requests under `key` are late by something between
+    /// `delays`, which follows from the seed.
+    pub(crate) fn sometimes_late(
+        &self,
+        key: &str,
+        percent: u32,
+        delays: Range<Duration>,
+        seed: u64,
+    ) {
+        self.shared.enter(|books| {
+            books.shake(seed);
+            books.sometimes_late(key, percent, delays);
+        });
+    }
+
+    /// How many effects were late, those to come included.
+    pub(crate) fn late(&self) -> usize {
+        self.shared.books().late
+    }
+
+    /// Waits until no late effect is still to come; whether that was in time.
+    pub(crate) fn is_quiet(&self, within: Duration) -> bool {
+        self.shared.until(within, |books| books.to_come == 0)
     }
 
     /// Undoes [`Rig::fail`]. Requests that hang go on hanging.

@@ -1,0 +1,165 @@
+//! Kills at random instants, again and again: each start sweeps what the kill before it left, while
+//! new runs make more, and at the end nothing of ours is there.
+//!
+//! `TESTERD_KILLS` says how often, `TESTERD_SEED` where chance begins (it is printed; the machine's
+//! own timing cannot be repeated). `scripts/crash-test` runs it in the release build.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::site::Site;
+use super::{LONG, probe};
+
+/// A late create comes after its step's 300 ms and well before it is settled as never made: what
+/// comes later than `settle` cannot be found by anybody.
+const LATE: std::ops::Range<Duration> = Duration::from_millis(320)..Duration::from_millis(600);
+const SETTINGS: &str = "cleanup.settle = \"1s\"\ncleanup.max_owed = 1000";
+
+/// The numbers that are printed.
+#[derive(Debug, Default)]
+struct Books {
+    kills: usize,
+    /// Kills after which something of ours lay on the target.
+    kills_with_leftovers: usize,
+    /// Everything of ours that lay there after some kill, by name.
+    leftovers: BTreeSet<String>,
+    /// What others made, by name.
+    strangers: BTreeSet<String>,
+}
+
+/// Chance, from a seed.
+struct Chance(u64);
+
+impl Chance {
+    /// Below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % bound
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().expect(variable))
+}
+
+impl Books {
+    /// Puts in something that others made.
+    fn stranger(&mut self, site: &Site, name: &str) {
+        if self.strangers.insert(name.to_owned()) {
+            site.rig.seed(name);
+        }
+    }
+
+    /// Looks at what a kill has left, and lets others make things with names like that.
+    fn look(&mut self, site: &Site) {
+        self.kills += 1;
+        let alive = site.rig.alive();
+        let ours: Vec<_> = alive
+            .into_iter()
+            .filter(|name| !self.strangers.contains(name))
+            .collect();
+        if let Some(name) = ours.first() {
+            self.kills_with_leftovers += 1;
+            let cut = &name[..name.len() - 1];
+            self.stranger(site, &format!("{name}-of-others"));
+            self.stranger(site, &format!("{name}0"));
+            self.stranger(site, cut);
+            self.stranger(site, &name.replace("crash-", "crash-b-"));
+        }
+        self.leftovers.extend(ours);
+    }
+}
+
+/// One life of the daemon. It begins with the sweep of what the last one left.
+fn live_and_die(site: &Site, chance: &mut Chance) {
+    let made = site.rig.count("POST /items");
+    let mut daemon = site.start();
+    // A quarter dies at any time after its birth, perhaps before it has swept or opened its files.
+    let longest = if chance.below(4) == 0 {
+        600
+    } else {
+        assert!(
+            site.rig.reaches("POST /items", made + 1, LONG),
+            "no run begins: {:?}",
+            daemon.said()
+        );
+        300
+    };
+    pause(Duration::from_micros(chance.below(longest * 1000)));
+    assert!(daemon.lives(), "it ended by itself: {:?}", daemon.said());
+    drop(daemon);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when to kill is left to chance, which is the test"
+)]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+#[test]
+fn nothing_is_left_after_kills_at_any_time() {
+    let kills = number("TESTERD_KILLS", 60);
+    let seed = number("TESTERD_SEED", u64::from(std::process::id()));
+    let began = Instant::now();
+    println!("seed {seed}");
+    let mut chance = Chance(seed);
+    let site = Site::new(SETTINGS, &probe("nested", "100ms"));
+    site.rig.sometimes_late("POST /items", 5, LATE, seed);
+    let mut books = Books::default();
+    for name in [
+        "crash",
+        "crash-",
+        "crash-0",
+        "crashed-0123456789abc",
+        "b-crash",
+    ] {
+        books.stranger(&site, name);
+    }
+    for _ in 0..kills {
+        live_and_die(&site, &mut chance);
+        books.look(&site);
+    }
+    let owed = site.owed().len();
+    let swept = site.sweep(&[]);
+    // What is still to come now would come after it was given up.
+    assert!(site.rig.is_quiet(LONG));
+    let alive: BTreeSet<_> = site.rig.alive().into_iter().collect();
+    let left: Vec<_> = alive.difference(&books.strangers).collect();
+    let lost: Vec<_> = books.strangers.difference(&alive).collect();
+    let created = site.rig.created().len();
+    println!(
+        "{} kills in {:.0?}: {created} creates ({} late), {} kills left something, {} things in all; \
+         {owed} owed after the last one; left {}, strangers {} of which touched {}",
+        books.kills,
+        began.elapsed(),
+        site.rig.late(),
+        books.kills_with_leftovers,
+        books.leftovers.len(),
+        left.len(),
+        books.strangers.len(),
+        lost.len(),
+    );
+    assert_eq!(left, Vec::<&String>::new(), "seed {seed}");
+    assert_eq!(lost, Vec::<&String>::new(), "seed {seed}");
+    assert_eq!(swept.code, Some(0), "{swept:?}");
+    assert_eq!(site.owed(), Vec::<String>::new());
+    assert!(!site.path("state").read_dir().unwrap().any(|entry| {
+        entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("damaged")
+    }));
+    // Were it not so, the test would prove nothing.
+    assert_eq!(books.kills as u64, kills);
+    assert!(created as u64 >= 3 * kills, "only {created} creates");
+    assert!(books.kills_with_leftovers as u64 >= kills / 4);
+    assert!(site.rig.late() as u64 >= kills / 20);
+}

@@ -1,0 +1,193 @@
+//! `testerd sweep`, with a daemon in the state directory and without one, and for leftovers that no
+//! journal knows of.
+
+use std::path::Path;
+
+use super::site::Site;
+use super::{LONG, probe};
+use crate::e2e::eventually;
+use crate::rig::Fault;
+
+const DELETE: &str = "DELETE /items/{id}";
+const SETTINGS: &str = "cleanup.settle = \"1s\"\ntester.stop_grace = \"2s\"";
+
+fn site() -> Site {
+    Site::new(SETTINGS, &probe("idle", "100ms"))
+}
+
+#[test]
+fn without_a_daemon_it_is_carried_out_here() {
+    let site = site();
+    site.sweep(&["--list"]).says(0, "nothing is owed");
+    let first = site.crash(SETTINGS);
+    let dry = site.sweep(&["--dry-run"]);
+    dry.says(0, "would be deleted by what its create told");
+    assert_eq!(site.rig.alive().len(), 1, "a dry run deletes nothing");
+    site.rig.fail(DELETE, Fault::FailBeforeEffect(500));
+    site.sweep(&["--retry", &first]).says(4, "500");
+    site.sweep(&[]).says(4, "500");
+    site.sweep(&["--retry", "99"]).says(4, "has no record 99");
+    site.sweep(&["--forget", "99"]).says(4, "has no record 99");
+    site.rig.heal(DELETE);
+    site.sweep(&["--retry", &first])
+        .says(0, "nothing is owed any more");
+    assert!(site.rig.alive().is_empty());
+
+    // What one has read in a list means the same record for ever.
+    let second = site.crash(SETTINGS);
+    assert_ne!(first, second);
+    site.sweep(&["--forget", &second]).says(0, "forgotten");
+    assert_eq!((site.owed().len(), site.rig.alive().len()), (0, 1));
+}
+
+#[test]
+fn with_a_daemon_it_is_asked() {
+    let site = site();
+    site.rig.seed("crash-of-others");
+    let first = site.crash(SETTINGS);
+    site.rig.fail(DELETE, Fault::FailBeforeEffect(500));
+    let daemon = site.serve();
+    eventually("it was tried", || {
+        site.owed()[0].contains("500").then_some(())
+    });
+    site.sweep(&["--dry-run"])
+        .says(0, "would be deleted by what its create told");
+    site.sweep(&["--retry", &first]).says(4, "500");
+    site.sweep(&["--retry", "99"]).says(4, "has no record 99");
+    site.sweep(&["--forget", "99"]).says(4, "has no record 99");
+    site.sweep(&[]).says(4, "500");
+    assert_eq!(site.rig.alive().len(), 2);
+    site.rig.heal(DELETE);
+    site.sweep(&["--retry", &first]).says(0, "undone");
+    assert_eq!(site.rig.alive(), ["crash-of-others"]);
+
+    drop(daemon);
+    let second = site.crash(SETTINGS);
+    site.rig.fail(DELETE, Fault::FailBeforeEffect(500));
+    let _daemon = site.serve();
+    eventually("it was tried", || {
+        site.owed()[0].contains("500").then_some(())
+    });
+    site.sweep(&["--forget", &second]).says(0, "forgotten");
+    assert_eq!((site.owed().len(), site.rig.alive().len()), (0, 2));
+}
+
+/// What a run has in hand is its own affair, and whoever asks is told at once.
+#[test]
+fn a_run_keeps_what_it_has_in_hand() {
+    let site = Site::new(SETTINGS, &probe("single", "100ms"));
+    site.rig.snare("GET /items/{id}", 1, Some(Fault::Hang));
+    let mut daemon = site.serve();
+    assert!(site.rig.has_snared(LONG));
+    let owed = site.owed();
+    let id = owed[0].split_whitespace().next().unwrap();
+    site.sweep(&["--retry", id]).says(0, "a run has it in hand");
+    site.sweep(&["--forget", id])
+        .says(4, "a run has it in hand");
+    site.sweep(&[]).says(0, "a run has it in hand");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.wait_exit(), Some(0));
+    assert_eq!((site.owed().len(), site.rig.alive().len()), (0, 0));
+}
+
+/// Two things with one name: nobody knows which of them is ours.
+#[test]
+fn of_several_with_the_name_none_is_deleted() {
+    let site = Site::new(SETTINGS, &probe("single", "100ms"));
+    site.rig
+        .snare("POST /items", 1, Some(Fault::HangAfterEffect));
+    let daemon = site.serve();
+    assert!(site.rig.has_snared(LONG));
+    assert!(site.rig.is_quiet(LONG));
+    drop(daemon);
+    let alive = eventually("it is made", || site.rig.alive().pop());
+    site.rig.seed(&alive);
+    site.sweep(&[]).says(4, "several items have the name");
+    assert_eq!(site.rig.alive(), [alive.clone(), alive]);
+    assert_eq!(site.owed().len(), 1);
+}
+
+/// Deleted by its name, which this target answers with 200 whether there was anything or not: that
+/// proves nothing as long as the create may still come.
+#[test]
+fn a_delete_that_always_succeeds_is_not_trusted() {
+    let site = site();
+    site.write(
+        "specs.toml",
+        r#"
+[[spec]]
+name = "idle"
+[[spec.wrap]]
+name = "item"
+use = "http.resource"
+timeout = "1s"
+create = { path = "/items", json = { name = "${run.name}" } }
+delete = { path = "/ok?name=${run.name}" }
+[[spec.steps]]
+name = "look"
+use = "http"
+path = "/ok"
+"#,
+    );
+    site.rig.snare("POST /items", 1, Some(Fault::Hang));
+    let daemon = site.serve();
+    assert!(site.rig.has_snared(LONG));
+    drop(daemon);
+    let swept = site.sweep(&[]);
+    swept.says(0, "nothing is owed any more");
+    assert!(site.rig.count("DELETE /ok") > 1, "{swept:?}");
+}
+
+#[test]
+fn leftovers_are_found_when_the_journal_is_lost() {
+    let site = site();
+    site.crash(SETTINGS);
+    let ours = site.rig.alive();
+    let strangers = [
+        "crash",
+        "crash-b-0123456789abc",
+        "crash-shop",
+        "crashed-0123456789abc",
+    ];
+    for name in strangers {
+        site.rig.seed(name);
+    }
+    site.configure(SETTINGS, &probe("single", "1h"));
+    let all = site.rig.alive();
+    // While the journal knows of it, it is no leftover.
+    site.sweep(&["--orphans", "--older-than=0s"])
+        .says(0, "no leftovers");
+
+    std::fs::remove_dir_all(site.path("state")).unwrap();
+    let found = site.sweep(&["--orphans", "--older-than=0s"]);
+    found.says(0, "nothing was deleted");
+    assert!(found.out.contains(&ours[0]));
+    assert!(
+        strangers
+            .iter()
+            .all(|name| !found.out.contains(&format!(" {name} ")))
+    );
+    site.sweep(&["--orphans", "--delete"])
+        .says(0, "no leftovers");
+    assert_eq!(site.rig.alive(), all);
+    site.sweep(&["--orphans", "--delete", "--older-than=0s"])
+        .says(0, "deleted");
+    assert_eq!(site.rig.alive(), strangers);
+}
+
+#[test]
+fn a_run_that_cannot_clean_up_says_how_to_go_on() {
+    let settings = "cleanup.settle = \"1s\"\ntester.stop_grace = \"1s\"";
+    let site = Site::new(settings, &probe("single", "1h"));
+    site.rig.fail(DELETE, Fault::FailBeforeEffect(500));
+    let run = site.run("run", &[]);
+    run.says(1, "still owed");
+    assert_eq!(site.rig.alive().len(), 1);
+    let (_, rest) = run.err.split_once("--state-dir=").expect("it says where");
+    let folder = rest.split('`').next().unwrap();
+    assert!(Path::new(folder).is_dir());
+    site.rig.heal(DELETE);
+    let option = format!("--state-dir={folder}");
+    site.sweep(&[&option]).says(0, "nothing is owed any more");
+    assert!(site.rig.alive().is_empty());
+}

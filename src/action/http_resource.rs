@@ -281,6 +281,7 @@ impl Action for HttpResource {
             let scope = context.scope;
             let reply = self.create.send(context, scope).await?;
             self.judge(&reply, scope).map_err(|failure| {
+                let failure = self.captures.hush(&reply, failure);
                 if refusal_is_certain(reply.answer.status) {
                     failure.without_effect()
                 } else {

@@ -270,10 +270,7 @@ impl<'a> Walk<'a> {
         let failure = match performance.result {
             Ok(done) => {
                 for capture in done.captures.iter().filter(|capture| capture.secret) {
-                    match &capture.value {
-                        serde_json::Value::String(text) => self.redactor.learn(text),
-                        value => self.redactor.learn(&value.to_string()),
-                    }
+                    self.redactor.learn_value(&capture.value);
                 }
                 self.stage.scope.add(&step.name, done.captures);
                 None

@@ -260,9 +260,14 @@ impl HttpResource {
             }
             Some(refusal) => {
                 refusal.check(reply, lookup)?;
+                // A conflict that was hoped for is no lost pair.
+                if !refusal_is_certain(status) && status != 409 {
+                    let what = format!("status {status} does not say whether it was made");
+                    return Err(Failure::new(Reason::of_status(status), what));
+                }
                 Ok(Done {
                     captures: Vec::new(),
-                    made_nothing: refusal_is_certain(status),
+                    made_nothing: true,
                 })
             }
         }

@@ -223,8 +223,12 @@ impl<'a> Walk<'a> {
         resource: &dyn Resource,
         limits: &Limits,
     ) -> Result<RecordId, Failure> {
-        let mut http = Vec::new();
-        let undo = resource.undo(&self.stage.context(limits.deadline, &mut http))?;
+        // Nothing is waited for here, but code of a resource may panic anywhere.
+        let undo = async {
+            let mut http = Vec::new();
+            resource.undo(&self.stage.context(limits.deadline, &mut http))
+        };
+        let undo = race(undo, limits, true).await?;
         let record = Record {
             undo,
             step: reference(&step.name),

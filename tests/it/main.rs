@@ -13,6 +13,7 @@ mod dashboards;
 mod docs;
 mod e2e;
 mod plans;
+mod runs;
 mod shop;
 mod tidy;
 mod unit;

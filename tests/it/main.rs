@@ -14,6 +14,7 @@ mod docs;
 mod e2e;
 mod plans;
 mod runs;
+mod schedule;
 mod shop;
 mod tidy;
 mod unit;

@@ -9,6 +9,7 @@
 mod rig;
 mod tools;
 
+mod cli;
 mod dashboards;
 mod docs;
 mod e2e;

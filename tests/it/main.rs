@@ -14,6 +14,7 @@ mod dashboards;
 mod docs;
 mod e2e;
 mod plans;
+mod regressions;
 mod runs;
 mod schedule;
 mod shop;

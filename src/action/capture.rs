@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::expect::{POINTER_HELP, Reply, excerpt, is_pointer};
 use crate::outcome::{Failure, Reason};
+use crate::secret::Redactor;
 use crate::spec::Capture;
 use crate::text::{Fields, Raw};
 
@@ -75,15 +76,7 @@ impl Captures {
     /// Takes them from an answer.
     pub(super) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
         let captures = self.0.iter().map(|(key, source, secret)| {
-            let value = match source {
-                Source::Json(pointer) => {
-                    reply.json().and_then(|json| json.pointer(pointer)).cloned()
-                }
-                Source::Header(name) => reply.header(name).map(Value::from),
-                Source::Status => Some(Value::from(reply.answer.status)),
-                Source::Body => Some(Value::from(reply.text())),
-            };
-            let value = value.ok_or_else(|| {
+            let value = source.of(reply).ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
                 Failure::new(Reason::Capture, what)
             })?;
@@ -94,6 +87,18 @@ impl Captures {
             })
         });
         captures.collect()
+    }
+
+    /// What is said of an answer, without the secrets in it: when its step fails they are never
+    /// captured, and nobody else would know them.
+    pub(super) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
+        let mut redactor = Redactor::default();
+        let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
+        for value in secrets.filter_map(|(_, source, _)| source.of(reply)) {
+            redactor.learn_value(&value);
+        }
+        failure.message = redactor.redact(&failure.message);
+        failure
     }
 
     /// Takes them, relative to one item of an answer; each must be usable as an id.
@@ -155,6 +160,15 @@ pub(super) fn check_ids(captures: Vec<Capture>) -> Result<Vec<Capture>, Failure>
 }
 
 impl Source {
+    fn of(&self, reply: &Reply) -> Option<Value> {
+        match self {
+            Self::Json(pointer) => reply.json()?.pointer(pointer).cloned(),
+            Self::Header(name) => reply.header(name).map(Value::from),
+            Self::Status => Some(Value::from(reply.answer.status)),
+            Self::Body => Some(Value::from(reply.text())),
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Json(pointer) => format!("json:{pointer}"),

@@ -326,7 +326,7 @@ pub(super) fn json_pointers(fields: &mut Fields<'_, '_>) -> Vec<(String, ValueTe
     let mut pointers = Vec::new();
     for entry in fields.entries() {
         if let Raw::Table(_) = entry.node.raw
-            && !entry.key.starts_with('/')
+            && !is_pointer(&entry.key)
         {
             // `json./a = 1` instead of `json = { "/a" = 1 }` is a common slip.
             fields.problem(

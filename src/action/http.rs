@@ -4,12 +4,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::capture::Captures;
-use super::expect::Expectation;
+use super::expect::{Expectation, Reply};
 use super::request::RequestTemplate;
 use super::{Built, Shape};
 use crate::outcome::Failure;
 use crate::spec::{Action, Context, Done, Work};
-use crate::text::Fields;
+use crate::text::{Fields, Lookup};
 
 struct Http {
     request: RequestTemplate,
@@ -53,17 +53,24 @@ impl Action for Http {
         async move {
             let scope = context.scope;
             let reply = self.request.send(context, scope).await?;
-            if let Some(expect) = &self.expect {
-                expect.check(&reply, scope)?;
-            }
-            if let Some(until) = &self.until {
-                until.check(&reply, scope).map_err(Failure::waiting)?;
-            }
-            Ok(Done {
-                captures: self.captures.take(&reply)?,
-                made_nothing: false,
-            })
+            self.judge(&reply, scope)
+                .map_err(|failure| self.captures.hush(&reply, failure))
         }
         .boxed()
+    }
+}
+
+impl Http {
+    fn judge(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<Done, Failure> {
+        if let Some(expect) = &self.expect {
+            expect.check(reply, lookup)?;
+        }
+        if let Some(until) = &self.until {
+            until.check(reply, lookup).map_err(Failure::waiting)?;
+        }
+        Ok(Done {
+            captures: self.captures.take(reply)?,
+            made_nothing: false,
+        })
     }
 }

@@ -280,9 +280,14 @@ impl HttpResource {
             }
             Some(refusal) => {
                 refusal.check(reply, lookup)?;
+                // A conflict that was hoped for is no lost pair.
+                if !refusal_is_certain(status) && status != 409 {
+                    let what = format!("status {status} does not say whether it was made");
+                    return Err(Failure::new(Reason::of_status(status), what));
+                }
                 Ok(Done {
                     captures: Vec::new(),
-                    made_nothing: refusal_is_certain(status),
+                    made_nothing: true,
                 })
             }
         }
@@ -301,6 +306,7 @@ impl Action for HttpResource {
             let scope = context.scope;
             let reply = self.create.send(context, scope).await?;
             self.judge(&reply, scope).map_err(|failure| {
+                let failure = self.captures.hush(&reply, failure);
                 if refusal_is_certain(reply.answer.status) {
                     failure.without_effect()
                 } else {

@@ -121,10 +121,15 @@ fn read(path: &Path) -> Result<String, Problem> {
             "check the path and its permissions; --config.file names the configuration",
         )
     };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
+    // Asked before it is opened: that alone would wait for ever for somebody to write to a pipe.
+    let kind = std::fs::metadata(path).map_err(unreadable)?;
+    if kind.is_dir() {
         return Err(problem("is a directory".into(), "name a file"));
     }
+    if !kind.is_file() {
+        return Err(problem("is a pipe or a device".into(), "name a file"));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)

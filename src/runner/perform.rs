@@ -75,22 +75,23 @@ pub(super) async fn perform(
             Ok(done) => break Ok(done),
             Err(failure) => failure,
         };
-        let pause = match (failure.not_yet, step.poll) {
+        let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
                 waiting_for = Some(failure.message);
-                every
+                (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
-                retries += 1;
-                retrying(retries, &failure);
-                step.retry.delay
+                retrying(retries + 1, &failure);
+                (step.retry.delay, 1)
             }
             _ => break Err(failure),
         };
         let pause = tokio::time::sleep(pause).map(Ok);
         if let Err(failure) = race(pause, limits, true).await {
-            break Err(failure);
+            // Nothing is under way now, and a create waits only after what made nothing.
+            break Err(failure.without_effect());
         }
+        retries += retry;
     };
     let mut duration = begun.elapsed();
     if let Err(failure) = &mut ended

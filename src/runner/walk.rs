@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::limits::Limits;
-use super::perform::{Performance, Stage, cancelled, perform};
+use super::perform::{Performance, Stage, cancelled, perform, race};
 use super::undo::carry_out;
 use super::{Runner, Stop};
 use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
@@ -226,8 +226,12 @@ impl<'a> Walk<'a> {
         timeout: Duration,
         limits: &Limits,
     ) -> Result<RecordId, Failure> {
-        let mut http = Vec::new();
-        let undo = resource.undo(&self.stage.context(limits.deadline, &mut http))?;
+        // Nothing is waited for here, but code of a resource may panic anywhere.
+        let undo = async {
+            let mut http = Vec::new();
+            resource.undo(&self.stage.context(limits.deadline, &mut http))
+        };
+        let undo = race(undo, limits, true).await?;
         let record = Record {
             undo,
             step: reference(&step.name),
@@ -274,10 +278,7 @@ impl<'a> Walk<'a> {
         let failure = match performance.result {
             Ok(done) => {
                 for capture in done.captures.iter().filter(|capture| capture.secret) {
-                    match &capture.value {
-                        serde_json::Value::String(text) => self.redactor.learn(text),
-                        value => self.redactor.learn(&value.to_string()),
-                    }
+                    self.redactor.learn_value(&capture.value);
                 }
                 self.stage.scope.add(&step.name, done.captures);
                 None

@@ -181,16 +181,17 @@ impl Dispatch {
     pub(super) async fn ended(&mut self) -> Option<(usize, Verdict)> {
         let ended = self.runs.join_next_with_id().await?;
         let (id, verdict) = match ended {
-            Ok((id, verdict)) => (id, Some(verdict)),
-            Err(error) => (error.id(), None),
+            Ok((id, verdict)) => (id, Ok(verdict)),
+            Err(error) if error.is_cancelled() => (error.id(), Err(Cause::Cancelled)),
+            // The runner itself panicked, a bug of ours.
+            Err(error) => (error.id(), Err(Cause::Panic)),
         };
         let task = self.tasks.remove(&id)?;
-        if verdict.is_none() {
+        let verdict = verdict.unwrap_or_else(|cause| {
+            // It could not tell its own end any more: every run still ends exactly once, and what
+            // it had made is the sweeper's.
             self.runner.journal.release_run(&task.run.id);
-        }
-        let verdict = verdict.unwrap_or_else(|| {
-            // The runner itself panicked, a bug of ours: its run still ends exactly once.
-            let verdict = Verdict::Inconclusive(Cause::Panic);
+            let verdict = Verdict::Inconclusive(cause);
             self.runner.exporters.export(&Event::RunFinished {
                 run: task.run,
                 verdict,
@@ -236,17 +237,9 @@ impl Dispatch {
     /// Drops every run that is still going. Returns how many there were; each is told as cancelled.
     pub(super) async fn drop_all(&mut self) -> usize {
         let dropped = self.runs.len();
-        self.runs.shutdown().await;
-        for (_, task) in self.tasks.drain() {
-            self.runner.journal.release_run(&task.run.id);
-            self.runner.exporters.export(&Event::RunFinished {
-                run: task.run,
-                verdict: Verdict::Inconclusive(Cause::Cancelled),
-                failed: None,
-                duration: task.begun.elapsed(),
-                at: SystemTime::now(),
-            });
-        }
+        self.runs.abort_all();
+        // One that ended in this very moment has told so itself.
+        while self.ended().await.is_some() {}
         dropped
     }
 

@@ -10,10 +10,14 @@ mod rig;
 mod tools;
 
 mod crash;
+mod cli;
 mod dashboards;
 mod docs;
 mod e2e;
 mod plans;
+mod regressions;
+mod runs;
+mod schedule;
 mod shop;
 mod tidy;
 mod unit;

@@ -94,6 +94,12 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
     let ((create, expect, captures), (delete, gone)) = (create?, delete?);
 
     let ids = captures.writes();
+    for (key, secret) in &ids {
+        if *secret && delete.reads(shape.own, key) {
+            let what = format!("reads `{key}`, which is secret, but an undo is written down");
+            fields.problem("delete", what, "name the thing by something that is no secret");
+        }
+    }
     let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
     match &find {
         None if needs_ids && !fields.has("find") => fields.missing(

@@ -265,10 +265,14 @@ impl<'a> Walk<'a> {
             Err(_) => return true,
         };
         let owed = note != Note::Refused;
-        if let Err(error) = self.runner.journal.note(id, note).await
-            && performance.result.is_ok()
-        {
-            performance.result = Err(refusal(&error));
+        if let Err(error) = self.runner.journal.note(id, note).await {
+            if !owed {
+                // Nothing was made, but the journal owes it: the sweeper finds nothing.
+                self.runner.journal.release(id);
+            }
+            if performance.result.is_ok() {
+                performance.result = Err(refusal(&error));
+            }
         }
         owed
     }

@@ -39,11 +39,18 @@ fn powers(first: f64, factor: f64, longest: Duration) -> Vec<f64> {
     bounds
 }
 
-/// The longest deadline of a plan, to which the ladders reach.
+/// The longest deadline of a step and the longest run of a plan, to which the ladders reach.
 #[must_use]
-pub fn longest<'a>(specs: impl IntoIterator<Item = &'a Arc<SpecInfo>>) -> Duration {
-    let longest = specs.into_iter().map(|spec| spec.longest);
-    longest.max().unwrap_or_default()
+pub fn longest<'a>(specs: impl IntoIterator<Item = &'a Arc<SpecInfo>>) -> (Duration, Duration) {
+    let longest = |(step, run): (Duration, Duration), spec: &Arc<SpecInfo>| {
+        (
+            step.max(spec.longest),
+            run.max(spec.timeout + spec.overtime),
+        )
+    };
+    specs
+        .into_iter()
+        .fold((Duration::ZERO, Duration::ZERO), longest)
 }
 
 /// The steps of a spec that have series, each with its phase: a resource has two.
@@ -63,8 +70,8 @@ pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> 
     const PER_POOL: usize = 3;
     const PER_TARGET: usize = 2 * histogram(WAITS.len());
 
-    let longest = longest(specs);
-    let (ladder, run_ladder) = (ladder(longest).len(), run_ladder(longest).len());
+    let (step, run) = longest(specs);
+    let (ladder, run_ladder) = (ladder(step).len(), run_ladder(run).len());
     let of_specs: usize = specs
         .iter()
         .map(|spec| of_spec(spec, ladder, run_ladder))

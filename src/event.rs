@@ -107,6 +107,8 @@ pub struct SpecInfo {
     pub timeout: Duration,
     /// The longest of all its deadlines, teardowns and steps that always run included.
     pub longest: Duration,
+    /// How much longer than its deadline a run may take: its teardowns, and steps that always run.
+    pub overtime: Duration,
     /// The wanted availability, 0 to 1.
     pub objective: Option<f64>,
     /// When its state changes.

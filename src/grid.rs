@@ -14,7 +14,7 @@ pub const FIRST_WITHIN: Duration = Duration::from_secs(60);
 pub struct Grid {
     /// The first run after the start.
     pub first: Duration,
-    /// The first slot of the grid proper, after `first`.
+    /// The first slot of the grid proper: half an interval or more after `first`.
     pub then: Duration,
     /// From one slot to the next.
     pub interval: Duration,
@@ -40,6 +40,12 @@ impl Grid {
         let ahead = match ahead.checked_sub(interval) {
             Some(rest) if !rest.is_zero() => rest,
             _ => ahead,
+        };
+        // A slot right behind the first run would only be an overlap.
+        let ahead = if ahead < interval / 2 {
+            ahead + interval
+        } else {
+            ahead
         };
         Self {
             first,
@@ -130,7 +136,8 @@ mod tests {
             let grid = Grid::new(&key, millis(interval), Duration::from_secs(epoch), millis(now));
             prop_assert!(grid.first >= millis(now));
             prop_assert!(grid.first <= millis(now) + FIRST_WITHIN);
-            prop_assert!(grid.then > grid.first && grid.then <= grid.first + grid.interval);
+            prop_assert!(grid.then >= grid.first + grid.interval / 2);
+            prop_assert!(grid.then <= grid.first + grid.interval * 3 / 2);
             let due = grid.due_by(millis(elapsed));
             if let Some(last) = due.checked_sub(1) {
                 prop_assert!(grid.slot(last) <= millis(elapsed));

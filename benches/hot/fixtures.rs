@@ -31,6 +31,7 @@ pub(crate) fn info(name: &str) -> SpecInfo {
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(60),
         longest: Duration::from_secs(60),
+        overtime: Duration::ZERO,
         objective: None,
         state: StateRule::default(),
         steps: ["front", "search", "item"].map(step).into(),

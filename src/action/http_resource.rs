@@ -97,7 +97,11 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
     for (key, secret) in &ids {
         if *secret && delete.reads(shape.own, key) {
             let what = format!("reads `{key}`, which is secret, but an undo is written down");
-            fields.problem("delete", what, "name the thing by something that is no secret");
+            fields.problem(
+                "delete",
+                what,
+                "name the thing by something that is no secret",
+            );
         }
     }
     let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));

@@ -33,6 +33,7 @@ pub(crate) fn spec(target: &str, spec: &str, variant: &str) -> SpecInfo {
         interval: Duration::from_secs(60),
         timeout: Duration::from_secs(1),
         longest: Duration::from_secs(1),
+        overtime: Duration::ZERO,
         objective: Some(0.99),
         state: StateRule::default(),
         steps: vec![

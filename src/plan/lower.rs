@@ -29,6 +29,7 @@ pub(super) struct Lowered {
     pub(super) uses: BTreeMap<String, (u32, At)>,
     pub(super) teardown: Duration,
     pub(super) longest: Duration,
+    pub(super) overtime: Duration,
     pub(super) requests: u32,
     pub(super) http_phases: bool,
 }
@@ -59,6 +60,7 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
         kinds: BTreeSet::new(),
         teardown: Duration::ZERO,
         longest: None,
+        always: Duration::ZERO,
         requests: 0,
     };
     let case = lowering.suite(suite, &path, timeout, 0, notes);
@@ -76,6 +78,7 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
         kinds: lowering.kinds,
         uses,
         teardown: lowering.teardown,
+        overtime: lowering.teardown + lowering.always,
         longest: lowering.longest.unwrap_or_default().max(timeout),
         requests: lowering.requests,
         http_phases,
@@ -105,6 +108,8 @@ struct Lowering<'a> {
     steps: Vec<StepInfo>,
     kinds: BTreeSet<&'static str>,
     teardown: Duration,
+    /// The deadlines of the steps that always run, summed.
+    always: Duration,
     /// The longest deadline of a single step.
     longest: Option<Duration>,
     requests: u32,
@@ -278,6 +283,9 @@ impl Lowering<'_> {
         if let Some(teardown) = teardown {
             self.teardown += teardown;
             self.kinds.insert(entry.name);
+        }
+        if always {
+            self.always += timeout.unwrap_or_default();
         }
         self.longest = self.longest.max(teardown).max(timeout);
         if !built.writes.is_empty() {

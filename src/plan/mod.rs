@@ -226,6 +226,7 @@ impl<'a> Compiler<'a> {
                 interval: probe.interval,
                 timeout: lowered.timeout,
                 longest: lowered.longest,
+                overtime: lowered.overtime,
                 objective: probe.objective,
                 state: probe.state,
                 steps: lowered.steps,

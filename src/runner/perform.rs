@@ -67,6 +67,7 @@ pub(super) async fn perform(
     let mut http = Vec::new();
     let mut retries = 0;
     let mut waiting_for: Option<String> = None;
+    let mut last_failure: Option<String> = None;
     let mut ended = loop {
         let mut context = stage.context(limits.deadline, &mut http);
         // The call itself may panic too, so it is made inside the future.
@@ -82,6 +83,7 @@ pub(super) async fn perform(
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
                 retrying(retries + 1, &failure);
+                last_failure = Some(failure.message);
                 (step.retry.delay, 1)
             }
             _ => break Err(failure),
@@ -99,9 +101,12 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match waiting_for {
-            Some(last) => format!("still waiting after {duration:.1?}: {last}"),
-            None => format!("no end within {duration:.1?}"),
+        failure.message = match (waiting_for, last_failure) {
+            (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
+            (None, Some(last)) => {
+                format!("no end within {duration:.1?}; the attempt before: {last}")
+            }
+            (None, None) => format!("no end within {duration:.1?}"),
         };
     }
     Performance {

@@ -368,6 +368,11 @@ impl<'a> Walk<'a> {
         // nothing.
         let noted = self.runner.journal.note(held.record, note).await;
         self.runner.journal.release(held.record);
+        let result = if noted.is_ok() || failure.is_some() {
+            result
+        } else {
+            TeardownResult::Owed
+        };
         let failure = failure.or(noted.err().map(|error| refusal(&error)));
         let ended = self.tell_teardown(&held.step, failure, duration, http);
         self.tell_result(&record, result);

@@ -105,24 +105,22 @@ impl Dispatch {
         if due.missed > 0 {
             self.outcome(due.entry, SlotOutcome::Missed, due.missed);
         }
-        match self.entries[due.entry].state {
-            State::Running => {
-                self.outcome(due.entry, SlotOutcome::SkippedOverlap, 1);
-                return;
-            }
-            State::Waiting(_) => {
-                self.outcome(due.entry, SlotOutcome::SkippedCapacity, 1);
-                self.permits.give_up(due.entry);
-            }
-            State::Idle => {}
+        if let State::Running = self.entries[due.entry].state {
+            self.outcome(due.entry, SlotOutcome::SkippedOverlap, 1);
+            return;
         }
-        self.wait(
-            due.entry,
-            Ready {
-                lateness: Some(now.saturating_sub(due.slot)),
-                since: Instant::now(),
-            },
-        );
+        let ready = Ready {
+            lateness: Some(now.saturating_sub(due.slot)),
+            since: Instant::now(),
+        };
+        if let State::Waiting(_) = self.entries[due.entry].state {
+            // The new slot takes the place of the old one in the queue: whoever is often due would
+            // otherwise always be the last.
+            self.outcome(due.entry, SlotOutcome::SkippedCapacity, 1);
+            self.entries[due.entry].state = State::Waiting(ready);
+        } else {
+            self.wait(due.entry, ready);
+        }
     }
 
     /// Queues an entry for its permits.

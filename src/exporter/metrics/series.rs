@@ -20,10 +20,10 @@ pub(super) struct Ladders {
 }
 
 impl Ladders {
-    pub(super) fn of(longest: Duration) -> Self {
+    pub(super) fn of((step, run): (Duration, Duration)) -> Self {
         Self {
-            steps: contract::ladder(longest).into(),
-            runs: contract::run_ladder(longest).into(),
+            steps: contract::ladder(step).into(),
+            runs: contract::run_ladder(run).into(),
         }
     }
 }

@@ -217,7 +217,7 @@ async fn a_create_that_waits_for_its_next_attempt_has_made_nothing() {
     let told = world.run(&spec("", &[make("item", keys)])).await;
     assert_snapshot!(told.story, @r#"
     attempt 1 of item: quota: status is 429, expected 2xx; the body begins: {"status":429,"why":"status as asked"}
-    body item: timeout: no end within TIME
+    body item: timeout: no end within TIME; the attempt before: status is 429, expected 2xx; the body begins: {"status":429,"why":"status as asked"}
     fail timeout in body item
     "#);
     assert!(told.owed.is_empty());

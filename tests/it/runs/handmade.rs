@@ -164,6 +164,7 @@ pub(crate) fn scheduled(
             interval,
             timeout: Duration::from_secs(86_400),
             longest: Duration::from_secs(86_400),
+            overtime: Duration::ZERO,
             objective: None,
             state: StateRule::default(),
             steps,

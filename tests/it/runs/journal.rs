@@ -128,7 +128,7 @@ async fn the_inner_one_is_refused_and_the_outer_one_is_torn_down() {
     skipped inner: the journal cannot be written: no space left on device
     skipped never: setup `inner` did not pass
     teardown outer: journal: the journal cannot be written: no space left on device
-      http.resource: done
+      http.resource: owed
     error journal in setup inner
     ");
     assert_eq!(world.rig.deleted(), ["it-0001-outer"]);

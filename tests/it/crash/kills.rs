@@ -78,7 +78,7 @@ impl Books {
 /// One life of the daemon. It begins with the sweep of what the last one left.
 fn live_and_die(site: &Site, chance: &mut Chance) {
     let made = site.rig.count("POST /items");
-    let mut daemon = site.start();
+    let mut daemon = site.begin();
     // A quarter dies at any time after its birth, perhaps before it has swept or opened its files.
     let longest = if chance.below(4) == 0 {
         600

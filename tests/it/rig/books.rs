@@ -242,9 +242,11 @@ impl Books {
         was_there
     }
 
-    /// By prefix, as many real searches do: strangers with similar names come back too.
+    /// By prefix and the newest first, as many real searches do: strangers with similar names come
+    /// back too, and often before what was looked for.
     pub(super) fn find(&self, prefix: &str) -> Vec<Item> {
-        let found = self.items.iter().filter(|(_, n)| n.starts_with(prefix));
+        let items = self.items.iter().rev();
+        let found = items.filter(|(_, name)| name.starts_with(prefix));
         let item = |(&id, name): (&u64, &String)| Item {
             id,
             name: name.clone(),

@@ -26,6 +26,9 @@ use crate::spec::{Record, RecordId};
 /// The file in the state directory.
 const FILE: &str = "journal.db";
 
+/// The file whose lock is held by whoever has the directory.
+const LOCK: &str = "lock";
+
 /// How many writes may wait for the disk; more wait in their callers.
 const QUEUE: usize = 1024;
 
@@ -167,6 +170,13 @@ impl DiskJournal {
         Ok(store.all())
     }
 
+    /// Whether some process has this state directory.
+    #[must_use]
+    pub fn is_in_use(folder: &Path) -> bool {
+        let locked = |file: File| flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+        File::open(folder.join(LOCK)).is_ok_and(locked)
+    }
+
     fn write(&self, change: Change) -> BoxFuture<'_, Result<RecordId, JournalError>> {
         async move {
             let closing = || JournalError::Unwritable("its thread has ended".into());
@@ -237,7 +247,7 @@ impl Journal for DiskJournal {
 
 /// Takes the lock of the folder, or says who has it.
 fn lock(folder: &Path, owner: &str) -> Result<File, OpenError> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let unusable = |source| OpenError::Folder {
         path: folder.to_owned(),
         source,

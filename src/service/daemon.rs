@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::once::abandoned;
 use super::{Signals, failed, notify, tester};
 use crate::cli::Exit;
 use crate::control::Control;
@@ -57,6 +58,9 @@ impl Ground {
         let owner = format!("testerd {} (pid {})", settings.instance, std::process::id());
         let journal = DiskJournal::open(&settings.state_dir, settings.max_owed, &owner)
             .map_err(|error| failed("cannot open the journal", &error))?;
+        for line in abandoned(&settings.state_dir) {
+            warn!("{line}");
+        }
         let server = Server::bind(&settings.listen)
             .await
             .map_err(|error| failed("cannot listen", &error))?;

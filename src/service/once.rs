@@ -1,6 +1,6 @@
 //! `testerd run`: everything once, with a journal of its own that is swept before the end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -17,8 +17,14 @@ use crate::plan::Plan;
 use crate::runner::Stop;
 use crate::sweeper::Sweeper;
 
+/// Begins the name of the folder of a run's journal; its process id ends it.
+const FOLDER: &str = "run-";
+
 /// Runs every scheduled spec once and reports.
 pub(super) async fn running(plan: Plan) -> Exit {
+    for line in abandoned(&plan.settings.state_dir) {
+        complain(&line);
+    }
     let (journal, folder) = match open_journal(&plan.settings) {
         Ok(opened) => opened,
         Err(error) => return failed("cannot open the journal", &error),
@@ -96,17 +102,35 @@ pub(super) async fn running(plan: Plan) -> Exit {
     judge(&verdicts, &stop)
 }
 
-fn say_where(folder: &std::path::Path) {
+fn say_where(folder: &Path) {
     let folder = folder.display();
     complain(&format!(
         "the journal lies in {folder}; `testerd sweep --state-dir={folder}` with the same --config.file carries it out"
     ));
 }
 
+/// What other one-shot runs have left, as lines for people: they were killed, or could not clean up.
+/// No start is theirs, so nobody carries it out who is not told.
+pub(super) fn abandoned(state_dir: &Path) -> Vec<String> {
+    let folders = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
+    let folders = folders
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER))
+        .map(|entry| entry.path())
+        .filter(|folder| !DiskJournal::is_in_use(folder));
+    let line = |folder: PathBuf| {
+        let owed = DiskJournal::look(&folder).ok()?.len();
+        let folder = folder.display();
+        (owed > 0).then(|| {
+            format!("an earlier `testerd run` still owes {owed}; `testerd sweep --state-dir={folder}` with the same --config.file carries it out")
+        })
+    };
+    folders.filter_map(line).collect()
+}
+
 /// A journal in a folder of its own below the state directory or, where that cannot be written,
 /// below the system's temporary one.
 fn open_journal(settings: &Settings) -> Result<(Arc<DiskJournal>, PathBuf), OpenError> {
-    let name = format!("run-{}", std::process::id());
+    let name = format!("{FOLDER}{}", std::process::id());
     let owner = format!("testerd run (pid {})", std::process::id());
     let open = |folder: PathBuf| {
         let journal = DiskJournal::open(&folder, settings.max_owed, &owner)?;

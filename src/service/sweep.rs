@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::once::abandoned;
 use super::{Logging, block_on, failed};
 use crate::catalog;
 use crate::cli::{Exit, complain, say};
@@ -76,6 +77,9 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
         Ok(owed) => owed,
         Err(error) => return cannot("cannot read the journal", &error),
     };
+    for line in abandoned(&settings.state_dir) {
+        say(&format!("{line}\n"));
+    }
     if owed.is_empty() {
         say("nothing is owed\n");
         return Exit::Done;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::site::Site;
 use super::{LONG, probe};
+use crate::rig::Change;
 
 /// A late create comes after its step's 300 ms and well before it is settled as never made: what
 /// comes later than `settle` cannot be found by anybody.
@@ -63,7 +64,7 @@ impl Books {
             .into_iter()
             .filter(|name| !self.strangers.contains(name))
             .collect();
-        if let Some(name) = ours.first() {
+        if let Some(name) = ours.last() {
             self.kills_with_leftovers += 1;
             let cut = &name[..name.len() - 1];
             self.stranger(site, &format!("{name}-of-others"));
@@ -75,12 +76,35 @@ impl Books {
     }
 }
 
+/// What was deleted while something that was made inside it was alive.
+fn too_early(history: &[(Change, String)]) -> Vec<&str> {
+    let mut alive = BTreeSet::new();
+    let mut early = Vec::new();
+    for (change, name) in history {
+        match change {
+            Change::Created => {
+                alive.insert(name.clone());
+            }
+            Change::Deleted => {
+                alive.remove(name);
+                let inside = ["-in", "-step", "-in-step"].map(|inner| format!("{name}{inner}"));
+                if inside.iter().any(|inner| alive.contains(inner)) {
+                    early.push(name.as_str());
+                }
+            }
+        }
+    }
+    early
+}
+
 /// One life of the daemon. It begins with the sweep of what the last one left.
 fn live_and_die(site: &Site, chance: &mut Chance) {
     let made = site.rig.count("POST /items");
-    let mut daemon = site.start();
-    // A quarter dies at any time after its birth, perhaps before it has swept or opened its files.
-    let longest = if chance.below(4) == 0 {
+    let mut daemon = site.begin();
+    // A quarter dies at any time after its birth, perhaps before it has swept or opened its files;
+    // a few live long enough to settle what was never made.
+    let kind = chance.below(20);
+    let longest = if kind < 5 {
         600
     } else {
         assert!(
@@ -88,7 +112,7 @@ fn live_and_die(site: &Site, chance: &mut Chance) {
             "no run begins: {:?}",
             daemon.said()
         );
-        300
+        if kind == 5 { 3000 } else { 300 }
     };
     pause(Duration::from_micros(chance.below(longest * 1000)));
     assert!(daemon.lives(), "it ended by itself: {:?}", daemon.said());
@@ -134,20 +158,27 @@ fn nothing_is_left_after_kills_at_any_time() {
     let left: Vec<_> = alive.difference(&books.strangers).collect();
     let lost: Vec<_> = books.strangers.difference(&alive).collect();
     let created = site.rig.created().len();
+    let swept_things = books.leftovers.iter().filter(|name| !alive.contains(*name));
     println!(
-        "{} kills in {:.0?}: {created} creates ({} late), {} kills left something, {} things in all; \
-         {owed} owed after the last one; left {}, strangers {} of which touched {}",
+        "{} kills in {:.0?}: {created} creates, {} of them late; {} kills left {} things, {} of them swept; \
+         {owed} records owed after the last kill; left {}; {} strangers, {} of them touched",
         books.kills,
         began.elapsed(),
         site.rig.late(),
         books.kills_with_leftovers,
         books.leftovers.len(),
+        swept_things.count(),
         left.len(),
         books.strangers.len(),
         lost.len(),
     );
     assert_eq!(left, Vec::<&String>::new(), "seed {seed}");
     assert_eq!(lost, Vec::<&String>::new(), "seed {seed}");
+    assert_eq!(
+        too_early(&site.rig.history()),
+        Vec::<&str>::new(),
+        "seed {seed}"
+    );
     assert_eq!(swept.code, Some(0), "{swept:?}");
     assert_eq!(site.owed(), Vec::<String>::new());
     assert!(!site.path("state").read_dir().unwrap().any(|entry| {

@@ -75,15 +75,19 @@ impl Site {
         testerd
     }
 
-    /// Starts the daemon and does not wait for anything. It is killed when it is dropped.
-    pub(super) fn start(&self) -> Child {
-        let mut command = self.command("serve", &["--web.listen-address", "127.0.0.1:0"]);
-        Child::start(&mut command, None)
+    /// Starts a command and does not wait for anything. It is killed when it is dropped.
+    pub(super) fn start(&self, command: &str, arguments: &[&str]) -> Child {
+        Child::start(&mut self.command(command, arguments), None)
+    }
+
+    /// Starts the daemon and does not wait for anything.
+    pub(super) fn begin(&self) -> Child {
+        self.start("serve", &["--web.listen-address", "127.0.0.1:0"])
     }
 
     /// Starts the daemon, and waits until it runs.
     pub(super) fn serve(&self) -> Child {
-        let mut daemon = self.start();
+        let mut daemon = self.begin();
         daemon.hear("that it runs", |line| line.contains(RUNNING).then_some(()));
         daemon
     }

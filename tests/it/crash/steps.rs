@@ -25,7 +25,7 @@ fn check(nth: usize, fault: Option<Fault>) -> usize {
         site.rig.seed(name);
     }
     site.rig.snare("*", nth, fault);
-    let daemon = site.start();
+    let daemon = site.begin();
     let what = format!("killed at request {nth} with {fault:?}");
     assert!(site.rig.has_snared(LONG), "{what}");
     drop(daemon);

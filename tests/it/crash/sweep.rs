@@ -191,3 +191,27 @@ fn a_run_that_cannot_clean_up_says_how_to_go_on() {
     site.sweep(&[&option]).says(0, "nothing is owed any more");
     assert!(site.rig.alive().is_empty());
 }
+
+/// No start of its own comes after it: whoever starts anything is told.
+#[test]
+fn a_killed_run_is_not_forgotten() {
+    let site = Site::new(SETTINGS, &probe("single", "1h"));
+    site.rig.snare(DELETE, 1, Some(Fault::Hang));
+    let run = site.start("run", &[]);
+    assert!(site.rig.has_snared(LONG));
+    assert_eq!(site.owed(), Vec::<String>::new(), "it is still going");
+    drop(run);
+    let what = "an earlier `testerd run` still owes 1";
+    site.sweep(&["--list"]).says(0, what);
+    let run = site.run("run", &[]);
+    run.says(0, what);
+    assert_eq!(site.rig.alive().len(), 1);
+    let mut daemon = site.serve();
+    daemon.hear("what was left", |line| line.contains(what).then_some(()));
+    let (_, rest) = run.err.split_once("--state-dir=").unwrap();
+    let option = format!("--state-dir={}", rest.split('`').next().unwrap());
+    site.sweep(&[&option]).says(0, "nothing is owed any more");
+    site.sweep(&["--list"]).says(0, "nothing is owed");
+    assert_eq!(site.owed(), Vec::<String>::new());
+    assert!(site.rig.alive().is_empty());
+}

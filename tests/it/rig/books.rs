@@ -82,14 +82,21 @@ pub(super) struct Books {
     faults: HashMap<String, Fault>,
     items: BTreeMap<u64, String>,
     last_id: u64,
-    created: Vec<String>,
-    deleted: Vec<String>,
+    /// What requests made and deleted.
+    history: Vec<(Change, String)>,
     dice: u64,
     snare: Option<Snare>,
     chance: Option<Chance>,
     /// Effects that came or are to come later than their request, and those still to come.
     pub(super) late: usize,
     pub(super) to_come: usize,
+}
+
+/// What a request did to an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Created,
+    Deleted,
 }
 
 /// Waits for one request.
@@ -214,7 +221,7 @@ impl Books {
     }
 
     pub(super) fn create(&mut self, name: &str) -> Item {
-        self.created.push(name.to_owned());
+        self.history.push((Change::Created, name.to_owned()));
         Item {
             id: self.seed(name),
             name: name.to_owned(),
@@ -230,13 +237,16 @@ impl Books {
     pub(super) fn delete(&mut self, id: u64) -> bool {
         let name = self.items.remove(&id);
         let was_there = name.is_some();
-        self.deleted.extend(name);
+        let deleted = name.map(|name| (Change::Deleted, name));
+        self.history.extend(deleted);
         was_there
     }
 
-    /// By prefix, as many real searches do: strangers with similar names come back too.
+    /// By prefix and the newest first, as many real searches do: strangers with similar names come
+    /// back too, and often before what was looked for.
     pub(super) fn find(&self, prefix: &str) -> Vec<Item> {
-        let found = self.items.iter().filter(|(_, n)| n.starts_with(prefix));
+        let items = self.items.iter().rev();
+        let found = items.filter(|(_, name)| name.starts_with(prefix));
         let item = |(&id, name): (&u64, &String)| Item {
             id,
             name: name.clone(),
@@ -250,12 +260,17 @@ impl Books {
         names
     }
 
-    pub(super) fn created(&self) -> &[String] {
-        &self.created
+    pub(super) fn history(&self) -> &[(Change, String)] {
+        &self.history
     }
 
-    pub(super) fn deleted(&self) -> &[String] {
-        &self.deleted
+    /// The names of the items that requests made, or deleted, in that order.
+    pub(super) fn names(&self, wanted: Change) -> Vec<String> {
+        let history = self.history.iter();
+        history
+            .filter(|(change, _)| *change == wanted)
+            .map(|(_, name)| name.clone())
+            .collect()
     }
 
     /// The next of a fixed sequence of numbers in [0, 1): a test can be repeated.

@@ -44,7 +44,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use ask::{Told, ask, ask_with, get};
-pub(crate) use books::Fault;
+pub(crate) use books::{Change, Fault};
 
 use books::Shared;
 use conn::{Resettable, Switch};
@@ -120,12 +120,17 @@ impl Rig {
 
     /// The names of the items that requests made, in that order.
     pub(crate) fn created(&self) -> Vec<String> {
-        self.shared.books().created().to_vec()
+        self.shared.books().names(Change::Created)
     }
 
     /// The names of the items that requests deleted, in that order.
     pub(crate) fn deleted(&self) -> Vec<String> {
-        self.shared.books().deleted().to_vec()
+        self.shared.books().names(Change::Deleted)
+    }
+
+    /// The names of the items that requests made and deleted, in that order.
+    pub(crate) fn history(&self) -> Vec<(Change, String)> {
+        self.shared.books().history().to_vec()
     }
 
     /// Puts in an item that somebody else made, and tells its id.

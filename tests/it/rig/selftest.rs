@@ -114,8 +114,8 @@ fn items_live_until_they_are_deleted() {
     assert_eq!(made.status, 201);
     assert_eq!(rig.alive(), ["run-1", "run-1-old"]);
     let found = get(&url("/items?name=run%2D1")).json()["found"].clone();
-    assert_eq!(found[0], json!({ "id": stranger, "name": "run-1-old" }));
-    assert_eq!(found[1], json!({ "id": id, "name": "run-1" }));
+    assert_eq!(found[0], json!({ "id": id, "name": "run-1" }));
+    assert_eq!(found[1], json!({ "id": stranger, "name": "run-1-old" }));
 
     let item = url(&format!("/items/{id}"));
     assert_eq!(get(&item).json(), made.json());

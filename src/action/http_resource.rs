@@ -17,7 +17,7 @@ use super::request::{RequestData, RequestTemplate, broken_record};
 use super::{Built, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
-use crate::text::{Fields, Lookup, ValueTemplate};
+use crate::text::{Fields, Lookup, ValueTemplate, plain};
 
 /// The kind under which undo records name this code.
 pub const KIND: &str = "http.resource";
@@ -449,12 +449,15 @@ pub fn undo<'a>(
         }
         let delete = RequestTemplate::from_data(&arguments.delete).map_err(broken_record)?;
         let reply = delete.send(context, &own).await?;
-        if arguments.gone.contains(&reply.answer.status) {
-            return Ok(Undone::NotFound);
+        let gone = arguments.gone.contains(&reply.answer.status);
+        if !gone {
+            Expectation::success().check(&reply, &own)?;
         }
-        Expectation::success().check(&reply, &own)?;
+        if let Some(find) = &arguments.find {
+            check_no_other(find, &own, context).await?;
+        }
         // Without a search a 2xx may mean that there was nothing: many targets answer so.
-        let was_there = record.created || arguments.find.is_some();
+        let was_there = !gone && (record.created || arguments.find.is_some());
         Ok(if was_there {
             Undone::Undone
         } else {
@@ -462,6 +465,27 @@ pub fn undo<'a>(
         })
     }
     .boxed()
+}
+
+/// Looks once more after the delete. A create that was carried out twice left another one; ids that
+/// were not the thing's, and a proxy that answers 404 to everything, left the thing itself. One
+/// with the same ids is only listed late.
+async fn check_no_other(
+    find: &FindData,
+    deleted: &Own<'_>,
+    context: &mut Context<'_>,
+) -> Result<(), Failure> {
+    let same = |found: &Capture| {
+        let known = deleted.get(deleted.step, &found.key);
+        known.is_none_or(|known| plain(known) == plain(&found.value))
+    };
+    match find_one(find, context).await? {
+        Some(found) if !found.iter().all(same) => {
+            let what = "find: after the delete another item has the name, and is left alone";
+            Err(Failure::new(Reason::Protocol, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The one item that is ours. Several, or an unclear answer, are failures: the record stays owed.

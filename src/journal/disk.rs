@@ -6,12 +6,15 @@
 //! locked for one process at a time; an operator may read the file meanwhile.
 
 mod file;
+mod wal;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -31,6 +34,9 @@ const LOCK: &str = "lock";
 
 /// How many writes may wait for the disk; more wait in their callers.
 const QUEUE: usize = 1024;
+
+/// When nothing was written for so long, the log is made part of the file.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +194,7 @@ impl DiskJournal {
                 match refused {
                     mpsc::TrySendError::Full(back) => {
                         write = back;
-                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     mpsc::TrySendError::Disconnected(_) => return Err(closing()),
                 }
@@ -282,23 +288,44 @@ fn lock(folder: &Path, owner: &str) -> Result<File, OpenError> {
 
 /// The thread: everything that waits becomes one transaction.
 fn write_all(connection: &mut Connection, waiting: &mpsc::Receiver<Write>, store: &Mutex<Store>) {
-    while let Ok(first) = waiting.recv() {
-        let batch: Vec<_> = std::iter::once(first)
-            .chain(waiting.try_iter().take(QUEUE))
-            .collect();
-        write_batch(connection, batch, store);
+    let (mut quiet, mut written) = (true, true);
+    loop {
+        let first = if quiet {
+            waiting.recv().map_err(RecvTimeoutError::from)
+        } else {
+            waiting.recv_timeout(QUIET)
+        };
+        match first {
+            Ok(first) => {
+                let more = waiting.try_iter().take(QUEUE);
+                let batch = std::iter::once(first).chain(more).collect();
+                if !written {
+                    // What a failed commit left in the log would look like damage one day.
+                    file::checkpoint(connection);
+                }
+                written = write_batch(connection, batch, store);
+                quiet = false;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                file::checkpoint(connection);
+                quiet = true;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
 }
 
-fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Store>) {
+/// Says whether the file took all of it.
+fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Store>) -> bool {
     let mut accepted: Vec<(RecordId, Change, Done)> = Vec::new();
+    let mut written = true;
     for Write { change, done } in batch {
         // A second note of a record is judged by what the first has made of it: a note after the
         // last one would be damage at the next start.
         if let Change::Note(id, _) = &change
             && accepted.iter().any(|(other, ..)| other == id)
         {
-            commit(connection, std::mem::take(&mut accepted), store);
+            written &= commit(connection, std::mem::take(&mut accepted), store);
         }
         // What is refused needs no disk.
         let admitted = match &change {
@@ -310,16 +337,16 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Sto
             Err(error) => drop(done.send(Err(error))),
         }
     }
-    commit(connection, accepted, store);
+    commit(connection, accepted, store) && written
 }
 
 fn commit(
     connection: &mut Connection,
     accepted: Vec<(RecordId, Change, Done)>,
     store: &Mutex<Store>,
-) {
+) -> bool {
     if accepted.is_empty() {
-        return;
+        return true;
     }
     let changes = accepted.iter().map(|(id, change, _)| (*id, change));
     let written = file::commit(connection, changes);
@@ -335,9 +362,12 @@ fn commit(
             }
             Err(error) => Err(JournalError::Unwritable(crate::outcome::chain(error))),
         };
-        // Whoever waited may have been dropped meanwhile; the record then is owed.
-        drop(done.send(answer));
+        if done.send(answer).is_err() {
+            // Whoever waited was dropped meanwhile, and will not hand the record over.
+            locked(store).release(id);
+        }
     }
+    written.is_ok()
 }
 
 #[cfg(test)]

@@ -1,23 +1,36 @@
 //! The SQLite file: its schema and versions, what is read at start, what one commit writes.
 //!
 //! One row per note, deleted together when the record is closed; the view `owed` is for operators.
+//!
+//! Damage is told from everything else: what was read is exactly what was written, or the file is
+//! set aside. Pages are checked by SQLite, notes by a sum, the log by `wal`. The limit is the log
+//! that a killed process leaves: its end can be lost without a trace (see there), so it is made
+//! part of the file when nothing was written for a second, and at every start and clean end.
 
 use std::ffi::OsString;
 use std::hash::Hasher;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::{Change, OpenError};
+use super::{Change, OpenError, wal};
 use crate::journal::{Note, State};
 use crate::spec::{Record, RecordId};
 
 /// The version of the schema, kept in `user_version`.
 const VERSION: i64 = 1;
 
+/// How every SQLite file begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// A damaged file gets this and the time behind its name.
 const SET_ASIDE: &str = ".damaged-";
+
+/// How long a write waits for an operator's own transaction, in milliseconds.
+const BUSY: u64 = 5000;
 
 /// The schema, and one day its migrations.
 const SCHEMA: &str = "
@@ -97,11 +110,29 @@ enum Trouble {
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
+        let short = rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
+        if error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == short)
+        {
+            return Self::Damaged("it ends too early".into());
+        }
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged(error.to_string())
-            }
-            _ => Self::Other(error),
+            // What is wrong with the machine, now, and not with the bytes.
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure,
+            ) => Self::Other(error),
+            // A table that is missing, a text that is none.
+            _ => Self::Damaged(error.to_string()),
         }
     }
 }
@@ -125,11 +156,24 @@ impl Trouble {
 }
 
 fn try_open(path: &Path) -> Result<Opened, Trouble> {
+    if let Some(what) = wal::damage(&beside(path, "-wal")).map_err(Trouble::Io)? {
+        return Err(Trouble::Damaged(what));
+    }
     if !path.exists() {
+        if beside(path, "-wal").exists() {
+            // SQLite would put it into whatever file comes next.
+            return Err(Trouble::Damaged("there is only its log".into()));
+        }
         create(path)?;
     }
+    if !begins_like_one(path).map_err(Trouble::Io)? {
+        // SQLite takes it for an empty file, and removes the log beside it.
+        return Err(Trouble::Damaged("it does not begin like a database".into()));
+    }
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if version(&connection, path)? == 0 {
+    // As long as it may be damaged, nothing is changed in it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    if version(&connection, path)? < 1 {
         // A file of ours is never without one, see `create`.
         return Err(Trouble::Damaged("it has no version".into()));
     }
@@ -138,11 +182,37 @@ fn try_open(path: &Path) -> Result<Opened, Trouble> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let records = replay(&connection)?;
     let last = last(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    checkpoint(&connection);
     Ok(Opened {
         connection,
         records,
         last,
     })
+}
+
+fn begins_like_one(path: &Path) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    std::fs::File::open(path)?
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut begin)?;
+    Ok(begin == MAGIC)
+}
+
+/// Makes the log part of the file, and empties it. If a reader is in the way, or the disk is full,
+/// the log just stays.
+pub(super) fn checkpoint(connection: &Connection) {
+    let patience = |millis| connection.busy_timeout(Duration::from_millis(millis));
+    let done = patience(0)
+        .and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        })
+        .and_then(|_| patience(BUSY));
+    if let Err(error) = done {
+        tracing::debug!(%error, "the journal's log stays for now");
+    }
 }
 
 /// Makes an empty journal under another name first: a file under the right name is whole, so one
@@ -289,18 +359,23 @@ fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let suffix = format!("{SET_ASIDE}{}", now.as_nanos());
-    let with = |end: &str| {
-        let mut name = OsString::from(path);
-        name.push(end);
-        PathBuf::from(name)
-    };
-    for end in ["-wal", "-shm"] {
-        if with(end).exists() {
-            std::fs::rename(with(end), with(&format!("{suffix}{end}")))?;
+    // The file first: a log that is left alone is seen at the next start, a file without its log
+    // would look whole.
+    for end in ["", "-wal", "-shm"] {
+        let (from, kept) = (beside(path, end), beside(path, &format!("{suffix}{end}")));
+        match std::fs::rename(from, kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
-    std::fs::rename(path, with(&suffix))?;
-    Ok(with(&suffix))
+    Ok(beside(path, &suffix))
+}
+
+/// A file's name with something behind it.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// The damaged files that lie in a state directory.
@@ -308,15 +383,15 @@ pub(super) fn set_aside(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
         .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            name.contains(SET_ASIDE) && !name.ends_with("-wal") && !name.ends_with("-shm")
+        .filter(|path| path.to_string_lossy().contains(SET_ASIDE))
+        // A file and its log are one.
+        .map(|path| {
+            let path = path.to_string_lossy().into_owned();
+            let whole = path.strip_suffix("-wal").or(path.strip_suffix("-shm"));
+            PathBuf::from(whole.unwrap_or(&path))
         })
         .collect();
     files.sort();
+    files.dedup();
     files
 }

@@ -21,3 +21,4 @@ mod schedule;
 mod shop;
 mod tidy;
 mod unit;
+mod unwind;

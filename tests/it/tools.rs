@@ -15,11 +15,18 @@ pub(crate) fn require(tool: &str) -> bool {
             std::env::var_os("TESTERD_REQUIRE_ALL").is_none(),
             "{tool} is not installed, and TESTERD_REQUIRE_ALL allows no skipping: run scripts/test"
         );
-        // Not eprintln!, which the test harness swallows when the test passes.
-        let line = format!("SKIPPED: {tool} is not installed; scripts/test installs it\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skipped(&format!(
+            "{tool} is not installed; scripts/test installs it"
+        ));
     }
     found
+}
+
+/// Says loudly why a test was skipped.
+pub(crate) fn skipped(why: &str) {
+    // Not eprintln!, which the test harness swallows when the test passes.
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Runs `tool` to its end, and fails with all it said unless it succeeds.
@@ -47,4 +54,12 @@ pub(crate) fn root() -> &'static Path {
 /// A file of the package, as text.
 pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A folder of one's own where a sync costs nothing, if there is such a place: for tests of what is
+/// written, not of whether the disk keeps it.
+pub(crate) fn fast_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::body::Answer;
 use super::books::{Books, Fault, Item, Shared, mix};
 use super::conn::Switch;
+use super::shop;
 
 const LARGEST_UPLOAD: usize = 1 << 20;
 const LARGEST_DOWNLOAD: u64 = 1 << 30;
@@ -39,16 +40,16 @@ impl std::error::Error for Dropped {}
 type Answered = Result<Response<Answer>, Dropped>;
 
 /// A request that has been read.
-struct Asked {
-    head: Parts,
+pub(super) struct Asked {
+    pub(super) head: Parts,
     body: Bytes,
     at: Instant,
-    nth: usize,
+    pub(super) nth: usize,
 }
 
 impl Asked {
     /// A parameter of the query, decoded.
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         parameter(self.head.uri.query(), name)
     }
 
@@ -57,7 +58,7 @@ impl Asked {
         given.map_or(default, |text| text.parse().unwrap_or(default))
     }
 
-    fn json(&self) -> Option<Value> {
+    pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 }
@@ -82,16 +83,25 @@ pub(super) async fn answer(
         at,
         nth: arrival.nth,
     };
-    match arrival.fault {
+    let overdue = std::mem::take(&mut *shared.overdue.lock().unwrap());
+    let answered = match arrival.fault {
         None => effect(&asked, &shared, &switch).await,
-        Some(fault) => faulty(fault, asked, shared, switch).await,
+        Some(Fault::EffectAfterNext) => {
+            shared.overdue.lock().unwrap().push(asked);
+            pending().await
+        }
+        Some(fault) => faulty(fault, asked, shared.clone(), switch.clone()).await,
+    };
+    for late in overdue {
+        let _ = effect(&late, &shared, &switch).await;
     }
+    answered
 }
 
 async fn faulty(fault: Fault, asked: Asked, shared: Arc<Shared>, switch: Switch) -> Answered {
     match fault {
         Fault::Status(code) | Fault::FailBeforeEffect(code) => Ok(status(code)),
-        Fault::Hang => pending().await,
+        Fault::Hang | Fault::EffectAfterNext => pending().await,
         Fault::Reset => reset(&switch),
         Fault::FailAfterEffect(code) => {
             effect(&asked, &shared, &switch).await?;
@@ -113,6 +123,20 @@ async fn faulty(fault: Fault, asked: Asked, shared: Arc<Shared>, switch: Switch)
             let json = HeaderValue::from_static("application/json");
             answer.headers_mut().insert(CONTENT_TYPE, json);
             *answer.body_mut() = Answer::whole("{\"id\":");
+            Ok(answer)
+        }
+        Fault::Twice => {
+            effect(&asked, &shared, &switch).await?;
+            effect(&asked, &shared, &switch).await
+        }
+        Fault::TwiceThenStatus(code) => {
+            effect(&asked, &shared, &switch).await?;
+            effect(&asked, &shared, &switch).await?;
+            Ok(status(code))
+        }
+        Fault::FalseBody(body) => {
+            let mut answer = effect(&asked, &shared, &switch).await?;
+            *answer.body_mut() = Answer::whole(body);
             Ok(answer)
         }
         Fault::LateEffect(after) => {
@@ -181,7 +205,8 @@ async fn effect(asked: &Asked, shared: &Shared, switch: &Switch) -> Answered {
         ["chain", step] => chain(asked, step.parse().unwrap_or(0), shared),
         ["items"] => items(asked, shared),
         ["items", id] => one_item(asked, id.parse().unwrap_or(0), shared),
-        _ => refuse(StatusCode::NOT_FOUND, "no such path"),
+        other => shop::serve(asked, other, shared)
+            .unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "no such path")),
     })
 }
 
@@ -295,12 +320,12 @@ fn ok() -> Response<Answer> {
     json(StatusCode::OK, &json!({ "ok": true }))
 }
 
-fn status(code: u16) -> Response<Answer> {
+pub(super) fn status(code: u16) -> Response<Answer> {
     let code = StatusCode::from_u16(code).unwrap();
     refuse(code, "status as asked")
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response<Answer> {
+pub(super) fn refuse(status: StatusCode, why: &str) -> Response<Answer> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         let mut response = Response::new(Answer::whole(""));
         *response.status_mut() = status;
@@ -309,7 +334,7 @@ fn refuse(status: StatusCode, why: &str) -> Response<Answer> {
     json(status, &json!({ "status": status.as_u16(), "why": why }))
 }
 
-fn json(status: StatusCode, value: &Value) -> Response<Answer> {
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Answer> {
     let mut response = with_type(Response::new(Answer::whole(value.to_string())));
     *response.status_mut() = status;
     response

@@ -3,6 +3,7 @@
 //! A request is entered under several keys, from the most to the least specific, and the same
 //! keys say where a fault applies: `DELETE /items/7`, `/items/7`, `DELETE /items/{id}`,
 //! `/items/{id}`. With `?id=NAME` each of them also exists as `KEY#NAME`. Every request is under `*`.
+//! Requests are also numbered as they come, so that a blow can fall on exactly one of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -10,6 +11,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Asked;
 
 /// How an endpoint misbehaves until it is healed. The effect is whatever the request would do:
 /// create the item, delete it, or merely be answered.
@@ -33,6 +37,27 @@ pub(crate) enum Fault {
     ResetAfterEffect,
     /// Has its effect so much later, also when the client has left; answered then, if it has not.
     LateEffect(Duration),
+    /// No answer; has its effect when the next request has been judged: whoever looks once after
+    /// his timeout finds nothing yet. The same for every speed of the machine.
+    EffectAfterNext,
+    /// Delivered twice, as by a proxy that tries again: has its effect twice, and the second answer.
+    Twice,
+    /// The same, and answered with this status.
+    TwiceThenStatus(u16),
+    /// Has its effect; answered with its own status and this body.
+    FalseBody(&'static str),
+}
+
+/// What falls on one request of all.
+pub(crate) enum Blow {
+    /// This one misbehaves.
+    Once(Fault),
+    /// From this one on, all of its method and kind of path do.
+    Lasting(Fault),
+    /// From this one on, everything does.
+    Everything(Fault),
+    /// Somebody is told that it came.
+    Tell(CancellationToken),
 }
 
 /// The books, as the server and the test share them.
@@ -42,6 +67,8 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Effects that come later than their request. Gone with the server.
     pub(super) late: Mutex<JoinSet<()>>,
+    /// Requests whose effect comes after the next one.
+    pub(super) overdue: Mutex<Vec<Asked>>,
 }
 
 impl Shared {
@@ -80,6 +107,12 @@ pub(super) struct Books {
     pub(super) connections: usize,
     arrivals: HashMap<String, Vec<Instant>>,
     faults: HashMap<String, Fault>,
+    /// `METHOD kind-of-path` of every request, as they came.
+    log: Vec<String>,
+    blows: HashMap<usize, Blow>,
+    everything: Option<Fault>,
+    /// Pieces and price of what is in a cart of the shop.
+    pub(super) carts: HashMap<u64, (u64, u64)>,
     items: BTreeMap<u64, String>,
     last_id: u64,
     /// What requests made and deleted.
@@ -132,8 +165,27 @@ impl Books {
         at: Instant,
     ) -> Arrival {
         let keys = keys(method, path, id);
+        let blow = self.blows.remove(&self.log.len());
+        let kind = format!("{method} {}", kind(path));
+        let struck = match blow {
+            Some(Blow::Once(fault)) => Some(fault),
+            Some(Blow::Lasting(fault)) => {
+                self.faults.insert(kind.clone(), fault);
+                None
+            }
+            Some(Blow::Everything(fault)) => {
+                self.everything = Some(fault);
+                None
+            }
+            Some(Blow::Tell(somebody)) => {
+                somebody.cancel();
+                None
+            }
+            None => None,
+        };
+        self.log.push(kind);
         let fault = keys.iter().find_map(|key| self.faults.get(key)).copied();
-        let fault = self.snared(&keys).or(fault);
+        let fault = struck.or(self.snared(&keys)).or(fault).or(self.everything);
         let fault = fault.or_else(|| self.by_chance(&keys));
         if let Some(Fault::LateEffect(_)) = fault {
             self.late += 1;
@@ -205,6 +257,27 @@ impl Books {
     /// Where the sequence of [`Self::roll`] begins.
     pub(super) fn shake(&mut self, seed: u64) {
         self.dice = seed;
+    }
+
+    pub(super) fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    pub(super) fn strike(&mut self, nth: usize, blow: Blow) {
+        self.blows.insert(nth, blow);
+    }
+
+    pub(super) fn heal_all(&mut self) {
+        self.faults.clear();
+        self.blows.clear();
+        self.everything = None;
+    }
+
+    /// Takes away the oldest item of this name, as a person would.
+    pub(super) fn take_away(&mut self, name: &str) {
+        let found = self.items.iter().find(|(_, known)| *known == name);
+        let id = found.map(|(id, _)| *id);
+        id.and_then(|id| self.items.remove(&id));
     }
 
     /// A new number, for items and chains.
@@ -281,11 +354,24 @@ impl Books {
     }
 }
 
+/// A path with `{id}` for whatever stands for one thing of many.
+fn kind(path: &str) -> String {
+    if path.starts_with("/items/") {
+        return "/items/{id}".into();
+    }
+    let is_id = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = path
+        .split('/')
+        .map(|part| if is_id(part) { "{id}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// The keys of a request, the most specific first.
 fn keys(method: &str, path: &str, id: Option<&str>) -> Vec<String> {
     let mut paths = vec![path.to_owned()];
-    if path.starts_with("/items/") {
-        paths.push("/items/{id}".into());
+    let kind = kind(path);
+    if kind != path {
+        paths.push(kind);
     }
     let mut keys = Vec::new();
     for path in paths {

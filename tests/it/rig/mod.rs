@@ -22,6 +22,8 @@
 //! | `POST /items` `{"name":…}` | 201 `{"id","name","price"}`; 400 without a name |
 //! | `GET /items?name=PREFIX` | `{"found":[{"id","name"}…]}`, strangers too; all without a name |
 //! | `GET`, `DELETE /items/{id}` | 200, 204; 404 once it is gone |
+//!
+//! It also has what the demo's shop has (`shop`), without its weather.
 
 mod answer;
 mod ask;
@@ -29,6 +31,7 @@ mod body;
 mod books;
 mod conn;
 mod selftest;
+mod shop;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -44,7 +47,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use ask::{Told, ask, ask_with, get};
-pub(crate) use books::{Change, Fault};
+pub(crate) use books::{Blow, Change, Fault};
 
 use books::Shared;
 use conn::{Resettable, Switch};
@@ -177,6 +180,26 @@ impl Rig {
     /// Waits until no late effect is still to come; whether that was in time.
     pub(crate) fn is_quiet(&self, within: Duration) -> bool {
         self.shared.until(within, |books| books.to_come == 0)
+    }
+
+    /// `METHOD kind-of-path` of every request, in the order they came.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.shared.books().log().to_vec()
+    }
+
+    /// Lets something fall on the request that is the `nth` of all, counted from 0.
+    pub(crate) fn strike(&self, nth: usize, blow: Blow) {
+        self.shared.enter(|books| books.strike(nth, blow));
+    }
+
+    /// Ends every fault.
+    pub(crate) fn heal_all(&self) {
+        self.shared.enter(books::Books::heal_all);
+    }
+
+    /// A person takes away the oldest item of this name.
+    pub(crate) fn take_away(&self, name: &str) {
+        self.shared.enter(|books| books.take_away(name));
     }
 
     /// Undoes [`Rig::fail`]. Requests that hang go on hanging.

@@ -14,6 +14,7 @@ mod cli;
 mod dashboards;
 mod docs;
 mod e2e;
+mod journal;
 mod plans;
 mod regressions;
 mod runs;

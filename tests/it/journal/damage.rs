@@ -1,0 +1,232 @@
+//! A damaged journal: opening it never panics, and either nothing is lost or everybody is told.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::json;
+use testerd::journal::{DiskJournal, Journal, Note, Owed};
+use testerd::spec::RecordId;
+
+use super::{kept, open, record};
+use crate::tools::fast_folder;
+
+const BLOCK: usize = 512;
+
+/// A journal as a killed process leaves it.
+struct Killed {
+    db: Vec<u8>,
+    log: Vec<u8>,
+    /// What was owed at first, and after each commit in the log.
+    states: Vec<Vec<Owed>>,
+    /// Where each commit in the log ends.
+    ends: Vec<usize>,
+}
+
+impl Killed {
+    async fn new() -> Self {
+        let folder = fast_folder();
+        let journal = open(folder.path());
+        for nth in 0..8 {
+            let mut record = record(nth);
+            if nth == 3 {
+                record.undo.arguments = json!("long ".repeat(2000));
+            }
+            journal.arm(record).await.unwrap();
+        }
+        let captures = BTreeMap::from([("id".to_owned(), json!(7))]);
+        journal
+            .note(RecordId(2), Note::Created(captures))
+            .await
+            .unwrap();
+        drop(journal);
+
+        let journal = open(folder.path());
+        let mut states = vec![kept(journal.owed())];
+        let mut later = Vec::new();
+        for nth in 8..14 {
+            later.push(journal.arm(record(nth)).await.unwrap());
+            states.push(kept(journal.owed()));
+        }
+        for (id, note) in [
+            (later[0], Note::Created(BTreeMap::new())),
+            (RecordId(1), Note::Settled),
+            (RecordId(2), Note::Tried("why".into())),
+            (later[2], Note::Refused),
+        ] {
+            journal.note(id, note).await.unwrap();
+            states.push(kept(journal.owed()));
+        }
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        let (db, log) = (read("journal.db"), read("journal.db-wal"));
+        let ends = ends(&log);
+        assert_eq!(ends.len() + 1, states.len(), "the log holds every commit");
+        Self {
+            db,
+            log,
+            states,
+            ends,
+        }
+    }
+
+    fn all(&self) -> &Vec<Owed> {
+        self.states.last().unwrap()
+    }
+
+    /// What a log of this length certainly holds.
+    fn state_at(&self, length: usize) -> &Vec<Owed> {
+        let commits = self.ends.iter().filter(|end| **end <= length).count();
+        &self.states[commits]
+    }
+}
+
+/// Where each commit in a log ends: behind its frame that tells the size of the file.
+fn ends(log: &[u8]) -> Vec<usize> {
+    let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+    let frames = (32..log.len()).step_by(24 + page);
+    frames
+        .filter(|at| log[at + 4..at + 8] != [0; 4])
+        .map(|at| at + 24 + page)
+        .collect()
+}
+
+/// Opens these bytes: what is owed, or `None` if they were set aside, and then they are all there.
+fn opened(db: &[u8], log: &[u8]) -> Option<Vec<Owed>> {
+    let folder = fast_folder();
+    std::fs::write(folder.path().join("journal.db"), db).unwrap();
+    if !log.is_empty() {
+        std::fs::write(folder.path().join("journal.db-wal"), log).unwrap();
+    }
+    let journal = open(folder.path());
+    let owed = kept(journal.owed());
+    let [aside] = journal.damaged() else {
+        assert!(journal.damaged().is_empty());
+        return Some(owed);
+    };
+    assert!(owed.is_empty());
+    assert!(std::fs::read(aside).unwrap() == db, "it was changed");
+    if !log.is_empty() {
+        let aside = format!("{}-wal", aside.display());
+        assert!(std::fs::read(aside).unwrap() == log, "its log was changed");
+    }
+    drop(journal);
+    // It stays known until somebody takes it away.
+    assert_eq!(open(folder.path()).damaged().len(), 1);
+    None
+}
+
+/// Every block of some bytes, overwritten.
+fn overwritten(bytes: &[u8]) -> impl Iterator<Item = (Range<usize>, u8, Vec<u8>)> {
+    let blocks = (0..bytes.len()).step_by(BLOCK);
+    blocks.flat_map(move |at| {
+        [0, 0xff].map(|fill| {
+            let block = at..(at + BLOCK).min(bytes.len());
+            let mut damaged = bytes.to_vec();
+            damaged[block.clone()].fill(fill);
+            (block, fill, damaged)
+        })
+    })
+}
+
+fn cut(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..bytes.len()).step_by(BLOCK).map(|at| &bytes[..at])
+}
+
+#[tokio::test]
+async fn a_damaged_file_loses_nothing_in_silence() {
+    let killed = Killed::new().await;
+    assert_eq!(opened(&killed.db, &killed.log).as_ref(), Some(killed.all()));
+    let mut aside = 0;
+    let mut tell = |what: String, told: Option<Vec<Owed>>, right: &Vec<Owed>| match told {
+        None => aside += 1,
+        Some(owed) => assert!(owed == *right, "{what}: {} are owed", owed.len()),
+    };
+    // With its log, as a kill leaves it, and without one, as a clean end does.
+    for log in [&killed.log[..], &[]] {
+        let right = killed.state_at(log.len());
+        for db in cut(&killed.db) {
+            tell(format!("cut to {}", db.len()), opened(db, log), right);
+        }
+        for (block, fill, db) in overwritten(&killed.db) {
+            tell(format!("{block:?} is {fill}"), opened(&db, log), right);
+        }
+    }
+    assert!(aside > killed.db.len() / BLOCK, "only {aside} were noticed");
+}
+
+#[tokio::test]
+async fn a_damaged_log_loses_nothing_in_silence_but_its_last_commit() {
+    let killed = Killed::new().await;
+    let [.., last, _] = killed.ends[..] else {
+        unreachable!()
+    };
+    for (block, fill, log) in overwritten(&killed.log) {
+        match opened(&killed.db, &log) {
+            None => {}
+            // The limit that `disk/wal.rs` tells of: it looks like a commit that never ended.
+            Some(owed) if block.end > last => {
+                assert!(
+                    [killed.state_at(last), killed.all()].contains(&&owed),
+                    "{block:?}"
+                );
+            }
+            Some(owed) => assert!(owed == *killed.all(), "{block:?} is {fill}: {}", owed.len()),
+        }
+    }
+    // The other limit: nothing tells a log that was cut off from one that never was longer. What is
+    // left is at least one whole commit after the other.
+    for log in cut(&killed.log) {
+        let owed = opened(&killed.db, log);
+        assert_eq!(
+            owed.as_ref(),
+            Some(killed.state_at(log.len())),
+            "{}",
+            log.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_its_file_is_set_aside() {
+    let killed = Killed::new().await;
+    let folder = fast_folder();
+    std::fs::write(folder.path().join("journal.db-wal"), &killed.log).unwrap();
+    let journal = open(folder.path());
+    assert!(journal.owed().is_empty());
+    assert_eq!(journal.damaged().len(), 1);
+    journal.arm(record(1)).await.unwrap();
+}
+
+/// Nothing is in the log for longer than a moment, so little can be lost with its end.
+#[tokio::test]
+async fn the_log_becomes_part_of_the_file_when_it_is_quiet() {
+    let folder = fast_folder();
+    let journal = open(folder.path());
+    for nth in 0..5 {
+        journal.arm(record(nth)).await.unwrap();
+    }
+    let log = folder.path().join("journal.db-wal");
+    let length = || std::fs::metadata(&log).unwrap().len();
+    while length() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let file_alone = fast_folder();
+    std::fs::copy(journal.path(), file_alone.path().join("journal.db")).unwrap();
+    assert_eq!(kept(open(file_alone.path()).owed()), kept(journal.owed()));
+    journal.arm(record(5)).await.unwrap();
+    assert!(length() > 0);
+}
+
+/// A look at the journal of a daemon changes nothing, also if it is damaged.
+#[tokio::test]
+async fn a_look_leaves_a_damaged_file_where_it_is() {
+    let killed = Killed::new().await;
+    let folder = fast_folder();
+    let path = folder.path().join("journal.db");
+    std::fs::write(&path, &killed.db[..killed.db.len() / 2]).unwrap();
+    assert!(DiskJournal::look(folder.path()).is_err());
+    let kept = std::fs::read(&path).unwrap();
+    assert!(kept[..] == killed.db[..killed.db.len() / 2]);
+    let mut entries = std::fs::read_dir(folder.path()).unwrap();
+    let is_aside = |name: String| name.contains("damaged");
+    assert!(!entries.any(|entry| is_aside(entry.unwrap().file_name().into_string().unwrap())));
+}

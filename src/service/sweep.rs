@@ -151,6 +151,10 @@ fn ask_daemon(folder: &Path, wish: Wish) -> Exit {
         let (Ask::Retry(id) | Ask::Forget(id)) = ask;
         match control::ask(folder, ask) {
             Ok(Ok(text)) => say(&format!("{id}: {text}\n")),
+            // Runs and the sweeper go on while we ask for one record after another.
+            Ok(Err(_)) if wish == Wish::All && !is_owed(folder, id) => {
+                say(&format!("{id}: owed no more\n"));
+            }
             Ok(Err(text)) => {
                 say(&format!("{id}: {text}\n"));
                 exit = Exit::Ours;
@@ -159,6 +163,11 @@ fn ask_daemon(folder: &Path, wish: Wish) -> Exit {
         }
     }
     exit
+}
+
+/// Whether the journal still knows a record; if it cannot be read, it may.
+fn is_owed(folder: &Path, id: u64) -> bool {
+    DiskJournal::look(folder).map_or(true, |owed| owed.iter().any(|owed| owed.id.0 == id))
 }
 
 async fn carry_out(settings: &Settings, wish: Wish, journal: Arc<DiskJournal>) -> Exit {

@@ -323,8 +323,8 @@ impl Lowering<'_> {
             let repeats = timeout.as_millis() / every.as_millis().max(1);
             1 + u32::try_from(repeats).unwrap_or(u32::MAX / 2)
         });
-        // Undoing is a find and a delete.
-        let undo = if entry.is_resource { 2 } else { 0 };
+        // Undoing is a search, a delete, and another search.
+        let undo = if entry.is_resource { 3 } else { 0 };
         let requests = retry.attempts.saturating_mul(polls).saturating_add(undo);
         self.requests = self.requests.saturating_add(requests);
     }

@@ -20,7 +20,7 @@ pub use id::Ids;
 pub use orphans::{Orphan, orphans};
 pub use undo::{proves, undo};
 
-use crate::client::{Client, Connections};
+use crate::client::Client;
 use crate::event::{Event, Exporters, RunRef};
 use crate::journal::Journal;
 use crate::outcome::Verdict;
@@ -76,19 +76,8 @@ impl Runner {
             name: format!("{}-{}", self.instance, run.id).into(),
         };
         let mut redactor = Redactor::default();
-        let authorization = spec
-            .target
-            .auth
-            .as_ref()
-            .map(|auth| auth.header(&mut redactor));
-        let stage = Stage {
-            scope: Scope::new(&names),
-            run: names,
-            target: &spec.target,
-            client: &self.client,
-            connections: Connections::default(),
-            authorization: authorization.transpose(),
-        };
+        let scope = Scope::new(&names);
+        let stage = Stage::new(names, scope, &spec.target, &self.client, &mut redactor);
         let mut walk = Walk::new(self, &run, stage, redactor, &stop);
         let limits = Limits::from_now(spec.info.timeout, &stop.cancel);
         walk.walk(&spec.case, limits).await;

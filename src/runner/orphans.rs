@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::id::made_at;
 use super::limits::Limits;
 use super::perform::{Stage, race};
-use crate::client::{Client, Connections};
+use crate::client::Client;
 use crate::outcome::Failure;
 use crate::secret::Redactor;
 use crate::spec::{DEFAULT_TEARDOWN, Listed, Record, Resource, Run, Scheduled, Scope, reference};
@@ -37,20 +37,13 @@ pub async fn orphans(
 ) -> Result<Vec<Orphan>, Failure> {
     let mut redactor = Redactor::default();
     let target = spec.target.as_ref();
-    let authorization = target.auth.as_ref().map(|auth| auth.header(&mut redactor));
     let run = Run {
         id: "none".into(),
         name: format!("{instance}-none").into(),
     };
-    let mut stage = Stage {
-        // No run goes on, so nothing of one may be read.
-        scope: Scope::default(),
-        run,
-        target,
-        client,
-        connections: Connections::default(),
-        authorization: authorization.transpose(),
-    };
+    // No run goes on, so nothing of one may be read.
+    let scope = Scope::default();
+    let mut stage = Stage::new(run, scope, target, client, &mut redactor);
     let limits = Limits {
         deadline: Instant::now() + DEFAULT_TEARDOWN,
         cancel: CancellationToken::new(),

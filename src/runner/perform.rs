@@ -14,6 +14,7 @@ use super::limits::Limits;
 use crate::client::{Client, Connections};
 use crate::event::HttpPhases;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
+use crate::secret::Redactor;
 use crate::spec::{Context, Done, Run, Scope, Step, Target, Work};
 
 /// What a run hands to each of its leaves.
@@ -26,7 +27,26 @@ pub(super) struct Stage<'a> {
     pub(super) authorization: Result<Option<HeaderValue>, Failure>,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// `redactor` learns the target's secrets. If they cannot be read, the first request says so.
+    pub(super) fn new(
+        run: Run,
+        scope: Scope,
+        target: &'a Target,
+        client: &'a Client,
+        redactor: &mut Redactor,
+    ) -> Self {
+        let authorization = target.auth.as_ref().map(|auth| auth.header(redactor));
+        Self {
+            run,
+            target,
+            client,
+            scope,
+            connections: Connections::default(),
+            authorization: authorization.transpose(),
+        }
+    }
+
     pub(super) fn context<'b>(
         &'b mut self,
         deadline: Instant,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
 use super::perform::{Stage, race};
-use crate::client::{Client, Connections};
+use crate::client::Client;
 use crate::event::HttpPhases;
 use crate::outcome::{Cause, Failure};
 use crate::secret::Redactor;
@@ -51,19 +51,12 @@ pub async fn undo(
     cancel: &CancellationToken,
 ) -> Result<Undone, Failure> {
     let mut redactor = Redactor::default();
-    let authorization = target.auth.as_ref().map(|auth| auth.header(&mut redactor));
     let run = Run {
         id: record.run.as_str().into(),
         name: format!("{}-{}", record.instance, record.run).into(),
     };
-    let mut stage = Stage {
-        scope: Scope::new(&run),
-        run,
-        target,
-        client,
-        connections: Connections::default(),
-        authorization: authorization.transpose(),
-    };
+    let scope = Scope::new(&run);
+    let mut stage = Stage::new(run, scope, target, client, &mut redactor);
     let limits = Limits {
         deadline: Instant::now() + std::time::Duration::from_millis(record.timeout_ms),
         cancel: cancel.clone(),

@@ -3,7 +3,9 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use testerd::outcome::Failure;
-use testerd::spec::{Action, Case, Context, Done, Listed, Resource, Step, Undo, Work};
+use testerd::spec::{
+    Action, Case, Context, Done, Listed, Record, Resource, Step, Undo, Undoer, Undone, Work,
+};
 
 use crate::rig::Fault;
 
@@ -26,6 +28,8 @@ pub(super) enum Ending {
     Drop,
     /// A step panics, instead of a request being struck.
     Panic(When),
+    /// The code that carries out undos panics.
+    UndoPanics,
     /// The journal cannot be written: this once, or from now on.
     Unwritable(bool),
 }
@@ -74,6 +78,14 @@ pub(super) const STRUCK: [Ending; 25] = [
     Ending::Kill,
     Ending::Drop,
 ];
+
+/// Code for undos that panics.
+pub(super) fn panicking_undoer(kind: &str) -> Option<Undoer> {
+    fn undo<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
+        std::panic::resume_unwind(Box::new("as the proof wants it"));
+    }
+    (!kind.is_empty()).then_some(undo as Undoer)
+}
 
 /// Every step in tree order.
 pub(super) fn each_step(case: &mut Case, visit: &mut impl FnMut(&mut Step)) {

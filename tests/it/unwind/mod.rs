@@ -51,7 +51,8 @@ async fn unwinds(specs: &str, clean: &[(&str, Verdict)]) {
         let refusals = [false, true].into_iter().flat_map(|lasting| {
             (0..learned.writes).map(move |nth| (Ending::Unwritable(lasting), nth))
         });
-        for (ending, at) in strikes.chain(panics).chain(refusals) {
+        let undo = [(Ending::UndoPanics, 0)];
+        for (ending, at) in strikes.chain(panics).chain(refusals).chain(undo) {
             let trial = Trial::new(&subject, ending, at);
             let places = places.clone();
             trials.spawn(async move {

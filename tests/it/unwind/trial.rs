@@ -16,7 +16,7 @@ use testerd::spec::{Scheduled, Target};
 use testerd::sweeper::Sweeper;
 use tokio::sync::mpsc;
 
-use super::endings::{Ending, each_step, let_panic};
+use super::endings::{Ending, each_step, let_panic, panicking_undoer};
 use super::refusing::Refusing;
 use crate::plans::compile;
 use crate::rig::{Blow, Rig};
@@ -269,7 +269,7 @@ impl Trial {
         let stop = Stop::default();
         let dropped = tokio_util::sync::CancellationToken::new();
         let blow = match self.ending {
-            Ending::Nothing | Ending::Panic(_) | Ending::Unwritable(_) => None,
+            Ending::Nothing | Ending::Panic(_) | Ending::UndoPanics | Ending::Unwritable(_) => None,
             Ending::Once(fault) => Some(Blow::Once(fault)),
             Ending::Lasting(fault) => Some(Blow::Lasting(fault)),
             Ending::Everything(fault) => Some(Blow::Everything(fault)),
@@ -286,7 +286,10 @@ impl Trial {
             },
             _ => stop,
         };
-        let runner = runner(journal);
+        let mut runner = runner(journal);
+        if self.ending == Ending::UndoPanics {
+            runner.undoer = panicking_undoer;
+        }
         let run = RunRef {
             spec: spec.info.clone(),
             id: RUN.into(),

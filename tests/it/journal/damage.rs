@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::json;
 use testerd::journal::{DiskJournal, Journal, Note, Owed};
@@ -11,6 +12,9 @@ use super::{kept, open, record};
 use crate::tools::fast_folder;
 
 const BLOCK: usize = 512;
+
+/// Only a test that fails waits for so long.
+const LONG: Duration = Duration::from_secs(20);
 
 /// A journal as a killed process leaves it.
 struct Killed {
@@ -187,13 +191,19 @@ async fn a_damaged_log_loses_nothing_in_silence_but_its_last_commit() {
 
 #[tokio::test]
 async fn a_log_without_its_file_is_set_aside() {
-    let killed = Killed::new().await;
-    let folder = fast_folder();
-    std::fs::write(folder.path().join("journal.db-wal"), &killed.log).unwrap();
-    let journal = open(folder.path());
-    assert!(journal.owed().is_empty());
-    assert_eq!(journal.damaged().len(), 1);
+    // A log that says nothing without its file, and one from which SQLite could make up a whole.
+    let small = fast_folder();
+    let journal = open(small.path());
     journal.arm(record(1)).await.unwrap();
+    let whole = std::fs::read(small.path().join("journal.db-wal")).unwrap();
+    for log in [Killed::new().await.log, whole] {
+        let folder = fast_folder();
+        std::fs::write(folder.path().join("journal.db-wal"), &log).unwrap();
+        let journal = open(folder.path());
+        assert!(journal.owed().is_empty());
+        assert_eq!(journal.damaged().len(), 1);
+        journal.arm(record(1)).await.unwrap();
+    }
 }
 
 /// Nothing is in the log for longer than a moment, so little can be lost with its end.
@@ -206,9 +216,12 @@ async fn the_log_becomes_part_of_the_file_when_it_is_quiet() {
     }
     let log = folder.path().join("journal.db-wal");
     let length = || std::fs::metadata(&log).unwrap().len();
-    while length() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let emptied = async {
+        while length() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, emptied).await.unwrap();
     let file_alone = fast_folder();
     std::fs::copy(journal.path(), file_alone.path().join("journal.db")).unwrap();
     assert_eq!(kept(open(file_alone.path()).owed()), kept(journal.owed()));

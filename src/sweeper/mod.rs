@@ -181,7 +181,7 @@ impl Sweeper {
             return;
         };
         let pace = work.paces.entry(id).or_default();
-        let (note, result) = match &tried {
+        let (note, mut result) = match &tried {
             Tried::Undone(undone) if proves(*undone, &record) => {
                 (Note::Settled, TeardownResult::Done)
             }
@@ -201,17 +201,17 @@ impl Sweeper {
                 (Note::Tried(why.clone()), TeardownResult::Failed)
             }
         };
-        let settled = note == Note::Settled;
         let mut why = match tried {
             Tried::Failed(why) => Some(why),
             Tried::Undone(_) => None,
         };
         if let Err(error) = self.journal().note(id, note).await {
             // It stays owed; undoing it once more finds nothing.
+            result = TeardownResult::Failed;
             why = Some(chain(&error));
         }
         if let Some(asked) = work.asked.remove(&id) {
-            let answer = if settled {
+            let answer = if result == TeardownResult::Done {
                 Ok("undone".to_owned())
             } else {
                 Err(why.clone().unwrap_or_else(|| "not found yet".into()))

@@ -182,7 +182,7 @@ fn check_says_what_a_plan_costs() {
 
 #[test]
 fn list_shows_every_spec_and_who_runs_it() {
-    let config = "[tester]\nspecs = [\"specs.toml\"]\n\
+    let config = "[tester]\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n\
                   [target.rig]\ntype = \"http\"\nendpoint = \"http://127.0.0.1:9\"\n\
                   [[probe]]\ntarget = \"rig\"\ntags = [\"b\"]\ninterval = \"90s\"\n";
     let folder = Folder::with(config, &three());
@@ -239,7 +239,7 @@ fn help_names_every_command() {
 fn a_literal_secret_is_warned_of_and_not_shown() {
     let rig = Rig::start();
     let config = format!(
-        "[tester]\nspecs = [\"specs.toml\"]\n\
+        "[tester]\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n\
          [target.rig]\ntype = \"http\"\nendpoint = \"{}\"\nauth = {{ bearer = \"hush-hush-42\" }}\n\
          [[probe]]\ntarget = \"rig\"\ninterval = \"1m\"\n",
         rig.url()
@@ -253,7 +253,7 @@ fn a_literal_secret_is_warned_of_and_not_shown() {
         (&["run", "--log.level", "trace"], 1),
     ] {
         let (out, err) = check(arguments, &folder, code);
-        assert!(err.contains("testerd.toml:6:"), "{err}");
+        assert!(err.contains("testerd.toml:7:"), "{err}");
         assert!(err.contains("warning"), "{err}");
         assert!(
             !format!("{out}{err}").contains("hush-hush-42"),

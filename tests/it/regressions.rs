@@ -246,7 +246,7 @@ fn a_blocked_log_does_not_block_probing() {
     std::fs::write(folder.path().join("specs.toml"), specs).unwrap();
     let config = folder.path().join("testerd.toml");
     let text = format!(
-        "[tester]\nspecs = [\"specs.toml\"]\n\
+        "[tester]\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n\
          [target.rig]\ntype = \"http\"\nendpoint = \"{}\"\n\
          [[probe]]\ntarget = \"rig\"\ninterval = \"100ms\"\n",
         rig.url()

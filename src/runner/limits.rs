@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 /// What a leaf is raced against.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
+    /// When they began: what they are raced against is measured from here.
+    pub(super) begun: Instant,
     pub(super) deadline: Instant,
     pub(super) cancel: CancellationToken,
 }
@@ -15,16 +17,20 @@ pub(super) struct Limits {
 impl Limits {
     /// From now on, for `timeout`.
     pub(super) fn from_now(timeout: Duration, cancel: &CancellationToken) -> Self {
+        let begun = Instant::now();
         Self {
-            deadline: Instant::now() + timeout,
+            begun,
+            deadline: begun + timeout,
             cancel: cancel.clone(),
         }
     }
 
     /// The same, but no longer than `timeout` from now.
     pub(super) fn within(&self, timeout: Option<Duration>) -> Self {
-        let own = timeout.map_or(self.deadline, |timeout| Instant::now() + timeout);
+        let begun = Instant::now();
+        let own = timeout.map_or(self.deadline, |timeout| begun + timeout);
         Self {
+            begun,
             deadline: self.deadline.min(own),
             cancel: self.cancel.clone(),
         }

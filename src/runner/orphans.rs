@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::id::made_at;
@@ -44,10 +43,7 @@ pub async fn orphans(
     // No run goes on, so nothing of one may be read.
     let scope = Scope::default();
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);
-    let limits = Limits {
-        deadline: Instant::now() + DEFAULT_TEARDOWN,
-        cancel: CancellationToken::new(),
-    };
+    let limits = Limits::from_now(DEFAULT_TEARDOWN, &CancellationToken::new());
     let mut http = Vec::new();
     let mut context = stage.context(limits.deadline, &mut http);
     let listed = race(async { resource.list(&mut context).await }, &limits, true).await;

@@ -83,7 +83,7 @@ pub(super) async fn perform(
     mut retrying: impl FnMut(u32, &Failure),
 ) -> Performance<Done> {
     let creates = matches!(step.work, Work::Acquire { .. });
-    let begun = Instant::now();
+    let begun = limits.begun;
     let mut http = Vec::new();
     let mut retries = 0;
     let mut waiting_for: Option<String> = None;
@@ -117,7 +117,7 @@ pub(super) async fn perform(
     };
     let mut duration = begun.elapsed();
     if let Err(failure) = &mut ended
-        && failure.fault == Fault::Target(Reason::Timeout)
+        && failure.message == LATE
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
@@ -154,10 +154,13 @@ pub(super) async fn race<T>(
     tokio::select! {
         biased;
         ended = work => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
-        () = sleep_until(limits.deadline) => Err(Failure::new(Reason::Timeout, "no end in time")),
+        () = sleep_until(limits.deadline) => Err(Failure::new(Reason::Timeout, LATE)),
         () = limits.cancel.cancelled(), if cancellable => Err(cancelled()),
     }
 }
+
+/// How a deadline is told, until more is known.
+const LATE: &str = "no end in time";
 
 /// What a leaf that was cancelled ends with.
 pub(super) fn cancelled() -> Failure {

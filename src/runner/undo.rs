@@ -1,8 +1,9 @@
 //! Carries out one undo record. The same code for a run's own teardown and for the sweeper, so that
 //! recovery is used all the time and cannot rot.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
@@ -57,10 +58,7 @@ pub async fn undo(
     };
     let scope = Scope::new(&run);
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);
-    let limits = Limits {
-        deadline: Instant::now() + std::time::Duration::from_millis(record.timeout_ms),
-        cancel: cancel.clone(),
-    };
+    let limits = Limits::from_now(Duration::from_millis(record.timeout_ms), cancel);
     carry_out(record, undoer, &mut stage, &limits, &mut Vec::new())
         .map(|undone| {
             undone.map_err(|failure| Failure {

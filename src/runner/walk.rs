@@ -164,11 +164,11 @@ impl<'a> Walk<'a> {
             self.skip_step(step, &why.into());
             return (Ended::Skipped, None);
         }
-        let limits = if step.always {
-            Limits::from_now(step.timeout.unwrap_or_default(), &limits.cancel)
-        } else {
-            limits.within(step.timeout)
+        let own = || match step.timeout {
+            Some(timeout) if step.always => Limits::from_now(timeout, &limits.cancel),
+            timeout => limits.within(timeout),
         };
+        let limits = own();
         if limits.cancel.is_cancelled() {
             return (self.not_begun(step, phase, cancelled()), None);
         }
@@ -190,7 +190,8 @@ impl<'a> Walk<'a> {
                     Ok(record) => record,
                     Err(failure) => return (self.not_begun(step, phase, failure), None),
                 };
-                let mut performance = self.perform(step, &limits).await;
+                // Writing it down is in no step's time.
+                let mut performance = self.perform(step, &own()).await;
                 let owed = self.settle_create(record, &mut performance).await;
                 let held = owed.then(|| {
                     self.armed.push(record);

@@ -38,6 +38,27 @@ fn bad_files_have_all_their_problems_told() {
 }
 
 #[test]
+fn a_users_spec_replaces_the_built_in_one_of_its_name() {
+    let config = "[target.t]\ntype = \"http\"\nendpoint = \"http://a\"\n\
+                  [[probe]]\ntarget = \"t\"\ninterval = \"1m\"\n";
+    let spec = |description: &str| {
+        format!(
+            "[[spec]]\nname = \"same\"\ndescription = \"{description}\"\n\
+             [[spec.steps]]\nname = \"get\"\nuse = \"http\"\npath = \"/\"\n"
+        )
+    };
+    let mut sources = Sources::from_text("testerd.toml", config, &Overrides::default()).unwrap();
+    sources.add("built-in.toml", &spec("ours"), true);
+    sources.add("own.toml", &spec("theirs"), false);
+    let plan = plan::compile(sources).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let [known] = plan.known.as_slice() else {
+        panic!("one spec: {:?}", plan.known);
+    };
+    assert!(known.replaces_built_in && known.description == "theirs");
+    assert_eq!(known.declared, "own.toml:1:1");
+}
+
+#[test]
 fn good_files_become_trees() {
     insta::glob!("../plans", "ok/*.toml", |path| {
         let text = std::fs::read_to_string(path).unwrap();

@@ -14,6 +14,7 @@ pub mod contract;
 pub mod client;
 pub mod spec;
 pub mod action;
+pub mod backendai;
 pub mod catalog;
 
 // Text becomes a plan.

@@ -21,11 +21,11 @@ enum Source {
 
 /// The captures of one request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Captures(Vec<(String, Source, bool)>);
+pub(crate) struct Captures(Vec<(String, Source, bool)>);
 
 impl Captures {
     /// Reads a `capture` table.
-    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+    pub(crate) fn read(mut fields: Fields<'_, '_>) -> Self {
         let mut captures = Vec::new();
         for entry in fields.entries() {
             let word =
@@ -66,7 +66,7 @@ impl Captures {
     }
 
     /// What is written, and whether it is secret.
-    pub(super) fn writes(&self) -> Vec<(String, bool)> {
+    pub(crate) fn writes(&self) -> Vec<(String, bool)> {
         self.0
             .iter()
             .map(|(key, _, secret)| (key.clone(), *secret))
@@ -74,7 +74,7 @@ impl Captures {
     }
 
     /// Takes them from an answer.
-    pub(super) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
+    pub(crate) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
         let captures = self.0.iter().map(|(key, source, secret)| {
             let value = source.of(reply).ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
@@ -91,7 +91,7 @@ impl Captures {
 
     /// What is said of an answer, without the secrets in it: when its step fails they are never
     /// captured, and nobody else would know them.
-    pub(super) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
+    pub(crate) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
         let mut redactor = Redactor::default();
         let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
         for value in secrets.filter_map(|(_, source, _)| source.of(reply)) {

@@ -1,6 +1,6 @@
 //! What an HTTP answer should be, and how it is not.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -16,23 +16,26 @@ use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
 const EXCERPT: usize = 200;
 
 /// An answer with what is derived from it.
-pub(super) struct Reply {
-    pub(super) answer: Answer,
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
     pub(super) duration: Duration,
-    json: OnceCell<Option<Value>>,
+    /// What an unexpected status says.
+    pub(crate) reason: Reason,
+    json: OnceLock<Option<Value>>,
 }
 
 impl Reply {
-    pub(super) fn new(answer: Answer, duration: Duration) -> Self {
+    pub(crate) fn new(answer: Answer, duration: Duration, reason: Reason) -> Self {
         Self {
             answer,
             duration,
-            json: OnceCell::new(),
+            reason,
+            json: OnceLock::new(),
         }
     }
 
     /// The body as JSON, if it is.
-    pub(super) fn json(&self) -> Option<&Value> {
+    pub(crate) fn json(&self) -> Option<&Value> {
         self.json
             .get_or_init(|| serde_json::from_slice(&self.answer.body).ok())
             .as_ref()
@@ -54,7 +57,7 @@ impl Reply {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    fn excerpt(&self) -> String {
+    pub(crate) fn excerpt(&self) -> String {
         match excerpt(&self.text()) {
             text if text.is_empty() => "the body is empty".into(),
             text => format!("the body begins: {text}"),
@@ -63,7 +66,7 @@ impl Reply {
 }
 
 /// The beginning of a text, on one line.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(EXCERPT).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -94,10 +97,12 @@ impl Status {
 }
 
 /// What must hold of an answer.
-pub(super) struct Expectation {
+pub(crate) struct Expectation {
     status: Vec<Status>,
     header: Vec<(HeaderName, Template)>,
     json: Vec<(String, ValueTemplate)>,
+    /// Where there must be a value, whatever it is.
+    has: Vec<String>,
     text: Option<Template>,
     matches: Option<Regex>,
     max_duration: Option<Duration>,
@@ -105,11 +110,12 @@ pub(super) struct Expectation {
 
 impl Expectation {
     /// Any 2xx: what holds when nothing is said.
-    pub(super) fn success() -> Self {
+    pub(crate) fn success() -> Self {
         Self {
             status: vec![Status::Class(2)],
             header: Vec::new(),
             json: Vec::new(),
+            has: Vec::new(),
             text: None,
             matches: None,
             max_duration: None,
@@ -117,7 +123,7 @@ impl Expectation {
     }
 
     /// Reads the keys of an `expect` table; without `status`, any 2xx.
-    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+    pub(crate) fn read(mut fields: Fields<'_, '_>) -> Self {
         let mut expectation = Self::success();
         if fields.has("status") {
             expectation.status = statuses(&mut fields, "status");
@@ -127,6 +133,13 @@ impl Expectation {
         }
         if let Some(mut pointers) = fields.table("json") {
             expectation.json = json_pointers(&mut pointers);
+        }
+        for (pointer, _) in fields.strings("has") {
+            if !is_pointer(&pointer) {
+                let what = format!("`{pointer}` is not a JSON pointer");
+                fields.problem("has", what, POINTER_HELP);
+            }
+            expectation.has.push(pointer);
         }
         expectation.text = fields.template("text");
         if let Some(pattern) = fields.string("matches") {
@@ -147,12 +160,12 @@ impl Expectation {
     }
 
     /// Says how the answer is not as expected.
-    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
+    pub(crate) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
         let status = reply.answer.status;
         if !self.status.iter().any(|expected| expected.matches(status)) {
             let expected: Vec<_> = self.status.iter().map(|s| s.describe()).collect();
             return Err(Failure::new(
-                Reason::of_status(status),
+                reply.reason,
                 format!(
                     "status is {status}, expected {}; {}",
                     expected.join(" or "),
@@ -173,6 +186,13 @@ impl Expectation {
                 pointer,
                 &expected.value(lookup).map_err(|e| refused(&e))?,
             )?;
+        }
+        for pointer in &self.has {
+            let value = reply.json().and_then(|json| json.pointer(pointer));
+            if value.is_none_or(Value::is_null) {
+                let what = format!("there is no json {pointer}; {}", reply.excerpt());
+                return Err(Failure::new(Reason::Assertion, what));
+            }
         }
         if let Some(text) = &self.text {
             let text = text.text(lookup, plain).map_err(|e| refused(&e))?;

@@ -2,7 +2,7 @@
 
 use crate::action::{self, Entry};
 use crate::backendai;
-use crate::spec::Undoer;
+use crate::spec::{Examiner, TargetKind, Undoer};
 
 /// What any target can be asked for.
 const GENERAL: [Entry; 3] = [
@@ -51,4 +51,12 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 /// The code that carries out undos of `kind`.
 pub fn undoer(kind: &str) -> Option<Undoer> {
     find(kind)?.undo
+}
+
+/// The code that examines targets of a kind.
+pub fn examiner(kind: TargetKind) -> Examiner {
+    match kind {
+        TargetKind::Http | TargetKind::BackendAiWeb => action::examine,
+        TargetKind::BackendAi => backendai::examine,
+    }
 }

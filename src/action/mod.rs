@@ -4,6 +4,7 @@
 //! its own keys, performs once, and leaves deadlines, retries and recording to the runner.
 
 mod capture;
+mod examine;
 mod expect;
 mod http;
 mod http_resource;
@@ -13,6 +14,7 @@ mod sleep;
 
 use std::fmt;
 
+pub use self::examine::examine;
 pub use self::http::build as build_http;
 pub use self::http_resource::{
     KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
@@ -22,6 +24,7 @@ pub use self::sleep::build as build_sleep;
 
 // For the actions of one kind of target, which live beside this module.
 pub(crate) use self::capture::Captures;
+pub(crate) use self::examine::reach;
 pub(crate) use self::expect::{Expectation, Reply, excerpt};
 pub(crate) use self::http_resource::refusal_is_certain;
 pub(crate) use self::keys::Keys;

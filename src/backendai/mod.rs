@@ -8,6 +8,7 @@
 //! a [`thing::Thing`].
 
 mod api;
+mod examine;
 mod graphql;
 mod identity;
 mod session;
@@ -15,6 +16,7 @@ pub mod signing;
 mod thing;
 mod version;
 
+pub use examine::examine;
 pub use identity::KeyPair;
 
 use crate::action::Entry;

@@ -110,7 +110,11 @@ fn filled(object: Value) -> Value {
 impl Thing for Session {
     const KIND: &'static str = "backendai.session";
     const KEYS: &'static [Key] = &[
-        Key::optional("called", "its name; holds ${run.name}, which is the default").recorded(),
+        Key::optional(
+            "called",
+            "its name; holds ${run.name}, which is the default",
+        )
+        .recorded(),
         Key::optional("type", "\"interactive\" (the default) or \"batch\""),
         Key::optional("image", "the canonical name of its image"),
         Key::optional("architecture", "of the image, such as \"x86_64\""),

@@ -262,7 +262,7 @@ impl<'a> Compiler<'a> {
         target: &str,
         given: impl Fn(&str) -> Option<Value>,
     ) -> Option<Params> {
-        let mut params = Params::from([("target.name".to_owned(), Value::from(target))]);
+        let mut params = Params::from_iter([("target.name".to_owned(), Value::from(target))]);
         let mut complete = true;
         for param in &spec.params {
             let value = variant

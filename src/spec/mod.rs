@@ -4,6 +4,7 @@
 
 mod action;
 mod case;
+mod examine;
 mod identity;
 mod scope;
 mod selection;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use action::{Action, Capture, Context, Done, Listed, Resource, Run};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
+pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
 pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};

@@ -32,9 +32,9 @@ impl Params {
     }
 }
 
-impl<const N: usize> From<[(String, Value); N]> for Params {
-    fn from(entries: [(String, Value); N]) -> Self {
-        Self(entries.into())
+impl FromIterator<(String, Value)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
     }
 }
 

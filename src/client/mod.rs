@@ -2,18 +2,22 @@
 //! classified.
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
-//! of a status: that is the business of the actions. Dropping [`Client::send`] drops everything it
-//! began, because the connection is driven inside the same future; only a name being resolved by
-//! the system cannot be called back.
+//! of a status: that is the business of the actions. Dropping [`Client::send`], or what
+//! [`Client::open`] and [`Client::upgrade`] gave, drops everything it began, because the connection
+//! is driven inside the caller's future; only a name being resolved by the system cannot be called
+//! back.
 
 mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod sse;
 mod stopwatch;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +36,9 @@ use crate::event::HttpPhases;
 
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
+pub use self::sse::{Event, EventStream, Parser as EventParser, TooLong};
+pub use self::stream::Stream;
+pub use self::websocket::{Message as WebSocketMessage, Upgrade, WebSocket};
 
 /// How long a body may be when nobody says otherwise.
 pub const DEFAULT_BODY_LIMIT: u64 = 8 * 1024 * 1024;
@@ -48,7 +55,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
-    /// An answer with a longer body is an error, and not read to its end.
+    /// An answer with a longer body is an error, and not read to its end. In an answer that is read
+    /// as it comes, no event and no message may be longer.
     pub body_limit: u64,
     /// Take the connection that the run kept for this endpoint, and keep it for the next.
     pub reuse: bool,
@@ -157,6 +165,43 @@ impl Client {
         connections: &mut Connections,
         phases: &mut HttpPhases,
     ) -> Result<Answer, ClientError> {
+        let reuse = request.reuse;
+        let begun = self.begin(endpoint, request, connections, phases).await;
+        let (mut stream, mut watch) = begun?;
+        watch.enter(Phase::Transfer);
+        let body = stream.read().await?;
+        // The answer is complete; what becomes of the connection is not in its time.
+        drop(watch);
+        let (answer, mut connection) = stream.end(body);
+        if !reuse {
+            connection.close().await;
+        } else if connection.is_idle().await {
+            connections.keep(endpoint, connection);
+        }
+        Ok(answer)
+    }
+
+    /// The same, but returns at the head of the answer, and its body is read as it comes. The
+    /// phases are those up to the head; [`Stream`] says why.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        connections: &mut Connections,
+        phases: &mut HttpPhases,
+    ) -> Result<Stream, ClientError> {
+        let begun = self.begin(endpoint, request, connections, phases).await;
+        begun.map(|(stream, _)| stream)
+    }
+
+    /// Sends the request, and waits for the head of the answer.
+    async fn begin<'a>(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        connections: &mut Connections,
+        phases: &'a mut HttpPhases,
+    ) -> Result<(Stream, Stopwatch<'a>), ClientError> {
         // Before the clock starts: reading this machine's files says nothing about the target.
         let tls = if endpoint.is_tls() {
             Some(self.tls.get_or_try_init(tls::of_this_machine).await?)
@@ -172,23 +217,8 @@ impl Client {
         } else {
             None
         };
-        let (mut connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
-
-        watch.enter(Phase::Transfer);
-        let (head, body) = head.into_parts();
-        let body = connection.read(body, limit, endpoint).await?;
-        // The answer is complete; what becomes of the connection is not in its time.
-        drop(watch);
-        if !reuse {
-            connection.close().await;
-        } else if connection.is_idle().await {
-            connections.keep(endpoint, connection);
-        }
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        })
+        let (connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
+        Ok((Stream::new(head, connection, endpoint, limit), watch))
     }
 }
 
@@ -211,10 +241,10 @@ async fn request_head(
             },
         }
     }
-    let stream = connect(endpoint, tls, watch).await?;
+    let pipe = connect(endpoint, tls, watch).await?;
     watch.enter(Phase::FirstByte);
     let failed = |source| ClientError::answer(endpoint, source);
-    let mut fresh = Connection::over(stream).await.map_err(failed)?;
+    let mut fresh = Connection::over(pipe).await.map_err(failed)?;
     let head = fresh.request(message).await;
     let head = head.map_err(|error| failed(error.into_error()))?;
     Ok((fresh, head))

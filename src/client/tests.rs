@@ -2,6 +2,8 @@
 
 mod failures;
 mod server;
+mod streams;
+mod websockets;
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use tokio::time::Instant;
 
 use self::Play::{Hold, Pass, Request as Asked, Reset, Say};
 use self::server::{Authority, Play, Server};
-use super::{Answer, Client, ClientError, Connections, Endpoint, Request};
+use super::{Answer, Client, ClientError, Connections, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 
 const HELLO: Play = Say("HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello");
@@ -43,6 +45,24 @@ impl User {
             .client
             .send(&endpoint, request, &mut self.connections, &mut self.phases);
         // As actions hold it: it moves between threads.
+        attempt.boxed().await
+    }
+
+    async fn open(&mut self, url: &str, request: Request) -> Result<Stream, ClientError> {
+        self.phases = HttpPhases::default();
+        let endpoint = Endpoint::parse(url).unwrap();
+        let attempt = self
+            .client
+            .open(&endpoint, request, &mut self.connections, &mut self.phases);
+        attempt.boxed().await
+    }
+
+    async fn upgrade(&mut self, url: &str, request: Request) -> Result<Upgrade, ClientError> {
+        self.phases = HttpPhases::default();
+        let endpoint = Endpoint::parse(url).unwrap();
+        let attempt =
+            self.client
+                .upgrade(&endpoint, request, &mut self.connections, &mut self.phases);
         attempt.boxed().await
     }
 

@@ -8,19 +8,27 @@
 //! a [`thing::Thing`].
 
 mod api;
+mod events;
 mod examine;
+mod execute;
 mod graphql;
 mod identity;
+mod image;
+mod logs;
 mod session;
 pub mod signing;
+mod task;
+mod template;
 mod thing;
 mod version;
+mod watch;
 
 pub use examine::examine;
 pub use identity::KeyPair;
 
-use crate::action::Entry;
+use crate::action::{Built, Entry, Shape};
 use crate::spec::TargetKind;
+use crate::text::Fields;
 use thing::Thing;
 
 const fn thing<T: Thing>(summary: &'static str) -> Entry {
@@ -36,17 +44,57 @@ const fn thing<T: Thing>(summary: &'static str) -> Entry {
     }
 }
 
-/// All of them.
-pub const ENTRIES: [Entry; 2] = [
+const fn act(
+    name: &'static str,
+    summary: &'static str,
+    polls: bool,
+    build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
+) -> Entry {
     Entry {
-        name: "backendai.graphql",
-        summary: "asks or changes something by the GraphQL API and checks the answer",
+        name,
+        summary,
         needs: Some(TargetKind::BackendAi),
         is_resource: false,
-        polls: true,
+        polls,
         speaks_http: true,
-        build: graphql::build,
+        build,
         undo: None,
-    },
+    }
+}
+
+/// All of them.
+pub const ENTRIES: [Entry; 8] = [
+    act(
+        "backendai.graphql",
+        "asks or changes something by the GraphQL API and checks the answer",
+        true,
+        graphql::build,
+    ),
+    act(
+        "backendai.await",
+        "waits until a session runs, or has ended one way or the other",
+        false,
+        watch::build,
+    ),
+    act(
+        "backendai.execute",
+        "runs code in a session and checks what it prints",
+        false,
+        execute::build,
+    ),
+    act(
+        "backendai.task",
+        "waits until a background task is done",
+        false,
+        task::build,
+    ),
+    act(
+        "backendai.logs",
+        "reads the log of every container of a session",
+        false,
+        logs::build,
+    ),
+    thing::<image::Image>("makes an image of a session"),
+    thing::<template::Template>("makes a session template"),
     thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),
 ];

@@ -204,6 +204,24 @@ impl Thing for Session {
         only(alive.map(ids).collect::<Result<_, _>>()?)
     }
 
+    async fn list(
+        prefix: &str,
+        api: &mut Api<'_, '_>,
+    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+        let data = api.query(ALIVE, json!({ "filter": ALIVE_FILTER })).await?;
+        let edges = data.pointer("/compute_session_nodes/edges");
+        let mut listed = Vec::new();
+        for edge in edges.and_then(Value::as_array).into_iter().flatten() {
+            let name = text(edge, "/node/name")?;
+            if name.starts_with(prefix) {
+                let id = text(edge, "/node/row_id")?;
+                let mark = Mark { name: name.clone() };
+                listed.push((name, mark, [("id".to_owned(), id.into())].into()));
+            }
+        }
+        Ok(listed)
+    }
+
     /// A destroyed session is only marked: it is gone when its containers are. One that lingers is
     /// destroyed by force when half of the time is over.
     async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
@@ -228,6 +246,10 @@ impl Thing for Session {
         Ok(was_there)
     }
 }
+
+const ALIVE: &str = "query($filter: String!) { compute_session_nodes(filter: $filter) {
+    edges { node { row_id name } } } }";
+const ALIVE_FILTER: &str = r#"status != "TERMINATED" & status != "CANCELLED""#;
 
 /// Between two looks at a session that is being destroyed.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(500);

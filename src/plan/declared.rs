@@ -83,7 +83,7 @@ pub(super) fn read(sources: &[Source], notes: &mut Notes) -> Vec<Declared> {
     let mut specs: BTreeMap<String, Declared> = BTreeMap::new();
     let whole = like::whole(sources);
     for (table, built_in) in &whole.all {
-        let filled = whole.fill(table, notes);
+        let filled = whole.fill(table, &[], notes);
         let Some(spec) = filled.and_then(|table| read_one(table, *built_in, notes)) else {
             continue;
         };
@@ -275,7 +275,7 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
 }
 
 pub(super) const NAME_HELP: &str =
-    "use lower-case words of letters and digits, joined by `-` or `_`";
+    "use lower-case words of letters and digits, joined by `-` or `_`, 100 letters at most";
 
 /// Notes a name that cannot be a label and a reference.
 pub(super) fn check_name(fields: &mut Fields<'_, '_>, name: &str) {
@@ -292,7 +292,7 @@ fn is_word(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
-    text.len() <= 80 && text.split(['-', '_']).all(part)
+    text.len() <= 100 && text.split(['-', '_']).all(part)
 }
 
 /// Where something was declared first.

@@ -42,8 +42,9 @@ pub(super) struct Specs<'a> {
 }
 
 impl Specs<'_> {
-    /// The spec with what it takes over.
-    pub(super) fn fill(&self, table: &Table, notes: &mut Notes) -> Option<Table> {
+    /// The spec with what it takes over, also from what the other one takes over itself. `seen`
+    /// are the specs on the way here.
+    pub(super) fn fill(&self, table: &Table, seen: &[&str], notes: &mut Notes) -> Option<Table> {
         let Some(like) = table.get("like") else {
             return Some(table.clone());
         };
@@ -64,10 +65,12 @@ impl Specs<'_> {
             };
             return wrong(format!("there is no spec `{name}`"), &help);
         };
-        if base.get("like").is_some() {
-            let what = format!("`{name}` is like another spec itself");
-            return wrong(what, "name the spec that has the steps");
+        if seen.contains(&name.as_str()) {
+            let what = format!("leads back to `{name}`");
+            return wrong(what, "one of them has to say itself what it does");
         }
+        let seen = [seen, &[name.as_str()]].concat();
+        let base = self.fill(base, &seen, notes)?;
         let mut filled = table.clone();
         filled.entries.retain(|entry| entry.key != "like");
         for theirs in &base.entries {

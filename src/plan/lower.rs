@@ -74,7 +74,7 @@ pub(super) fn lower(
     let case = lowering
         .suite(suite, &path, timeout, 0, notes)
         .zip(before_all)
-        .map(|(case, before_all)| after(before_all, case));
+        .map(|(case, before_all)| after(before_all, case, false));
     if notes.problems.len() > before {
         return None;
     }
@@ -97,13 +97,14 @@ pub(super) fn lower(
 }
 
 /// What must hold of the target comes before everything else, so that nothing is made in vain.
-fn after(before_all: Vec<Case>, case: Case) -> Case {
+fn after(before_all: Vec<Case>, case: Case, optional: bool) -> Case {
     if before_all.is_empty() {
         return case;
     }
     Case::Sequence(Sequence {
         name: None,
         timeout: None,
+        optional,
         cases: before_all.into_iter().chain([case]).collect(),
     })
 }
@@ -218,6 +219,7 @@ impl Lowering<'_> {
             Case::Sequence(Sequence {
                 name,
                 timeout,
+                optional: false,
                 cases,
             })
         };
@@ -269,8 +271,12 @@ impl Lowering<'_> {
             );
             return None;
         }
+        let requires = fields.tables("requires");
         fields.finish();
-        self.suite(suite, path, within, depth, notes)
+        let within = timeout.unwrap_or(within);
+        let before_all = self.requirements(&requires, path, within, notes);
+        let case = self.suite(suite, path, within, depth, notes)?;
+        Some(after(before_all?, case, true))
     }
 
     fn leaf(

@@ -27,6 +27,8 @@ pub(super) struct Stage<'a> {
     pub(super) scope: Scope,
     pub(super) connections: Connections,
     pub(super) trace: Trace,
+    /// What the action at work waits for.
+    waiting_for: Option<String>,
     identity: Result<Arc<dyn Identity>, Failure>,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Stage<'a> {
         }
         Self {
             trace: Trace::of_run(&run.id),
+            waiting_for: None,
             run,
             target,
             client,
@@ -78,6 +81,7 @@ impl<'a> Stage<'a> {
             deadline,
             identity: &self.identity,
             trace: &mut self.trace,
+            waiting_for: &mut self.waiting_for,
             client: self.client,
             connections: &mut self.connections,
             http,
@@ -106,9 +110,9 @@ pub(super) async fn perform(
     let begun = limits.begun;
     let mut http = Vec::new();
     let mut retries = 0;
-    let mut waiting_for: Option<String> = None;
     let mut last_failure: Option<String> = None;
     stage.trace.last_request = None;
+    stage.waiting_for = None;
     let acting = step.acting.as_ref().map(|keys| stage.acting_as(keys));
     let mut ended = loop {
         let mut context = stage.context(limits.deadline, &mut http);
@@ -123,7 +127,7 @@ pub(super) async fn perform(
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
-                waiting_for = Some(failure.message);
+                stage.waiting_for = Some(failure.message);
                 (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
@@ -146,7 +150,7 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match (waiting_for, last_failure) {
+        failure.message = match (stage.waiting_for.take(), last_failure) {
             (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
             (None, Some(last)) => {
                 format!("no end within {duration:.1?}; the attempt before: {last}")

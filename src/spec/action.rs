@@ -12,7 +12,7 @@ use super::scope::Scope;
 use super::target::Target;
 use super::trace::Trace;
 use super::undo::Undo;
-use crate::client::{Answer, Client, Connections, Endpoint, Request};
+use crate::client::{Answer, Client, Connections, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 use crate::outcome::{Failure, Reason};
 
@@ -102,6 +102,8 @@ pub struct Context<'a> {
     pub client: &'a Client,
     /// The connections that the run keeps, for steps with `reuse`.
     pub connections: &'a mut Connections,
+    /// What the action waits for, told when its deadline passes.
+    pub waiting_for: &'a mut Option<String>,
     /// Where HTTP attempts note their phases, also those of an attempt that fails.
     pub http: &'a mut Vec<HttpPhases>,
 }
@@ -129,6 +131,39 @@ impl Context<'_> {
             identity.heard(&answer);
         }
         Ok(answer)
+    }
+
+    /// Sends one request to the target, as who the run is to it, for an answer that is read as it
+    /// comes.
+    ///
+    /// # Errors
+    /// If no answer begins.
+    pub async fn open(&mut self, mut request: Request) -> Result<Stream, Failure> {
+        self.dress(&mut request).await?;
+        let endpoint = &self.target.endpoint;
+        let at = self.http.len();
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let opened = self
+            .client
+            .open(endpoint, request, self.connections, phases);
+        Ok(opened.await?)
+    }
+
+    /// Opens a WebSocket to the target, as who the run is to it.
+    ///
+    /// # Errors
+    /// If there is no answer to the handshake; one that refuses it is no error here.
+    pub async fn upgrade(&mut self, mut request: Request) -> Result<Upgrade, Failure> {
+        self.dress(&mut request).await?;
+        let endpoint = &self.target.endpoint;
+        let at = self.http.len();
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let upgraded = self
+            .client
+            .upgrade(endpoint, request, self.connections, phases);
+        Ok(upgraded.await?)
     }
 
     /// Sends one request somewhere else, without any of our credentials.
@@ -164,6 +199,11 @@ impl Context<'_> {
         };
         self.trace.last_request = identity.dress(request, wire).await?;
         Ok(())
+    }
+
+    /// Notes what the action waits for now.
+    pub fn note(&mut self, what: String) {
+        *self.waiting_for = Some(what);
     }
 
     /// What an answer that was not expected says of the target.

@@ -111,6 +111,9 @@ pub struct Sequence {
     pub name: Option<Arc<str>>,
     /// The deadline for all of it.
     pub timeout: Option<Duration>,
+    /// Where it requires what the target lacks, it is skipped and the run goes on; otherwise the
+    /// run ends there.
+    pub optional: bool,
     /// In order. A resource among them is undone at the end of the sequence.
     pub cases: Vec<Case>,
 }

@@ -207,7 +207,15 @@ pub(super) fn answered(reply: &Reply) -> Result<Value, Failure> {
             "GraphQL errors: {}",
             crate::action::excerpt(&texts.join("; "))
         );
-        return Err(Failure::new(Reason::Assertion, what));
+        let mut codes = errors
+            .iter()
+            .filter_map(|error| error.pointer("/extensions/code")?.as_str());
+        // Managers tell the code since 25.8.
+        let reason = match codes.any(|code| code.ends_with("_forbidden")) {
+            true => Reason::Auth,
+            false => Reason::Assertion,
+        };
+        return Err(Failure::new(reason, what));
     }
     Ok(answer["data"].take())
 }

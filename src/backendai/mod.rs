@@ -15,6 +15,7 @@ mod graphql;
 mod identity;
 mod image;
 mod logs;
+mod service;
 mod session;
 pub mod signing;
 mod task;
@@ -63,7 +64,7 @@ const fn act(
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 8] = [
+pub const ENTRIES: [Entry; 10] = [
     act(
         "backendai.graphql",
         "asks or changes something by the GraphQL API and checks the answer",
@@ -94,6 +95,13 @@ pub const ENTRIES: [Entry; 8] = [
         false,
         logs::build,
     ),
+    act(
+        "backendai.replicas",
+        "waits until as many sessions of a model service run as should",
+        false,
+        service::build_replicas,
+    ),
+    thing::<service::Service>("makes a model service"),
     thing::<image::Image>("makes an image of a session"),
     thing::<template::Template>("makes a session template"),
     thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),

@@ -20,10 +20,12 @@ macro_rules! built_in {
 }
 
 /// The specs that come with the binary, by file name.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
     built_in!("session"),
     built_in!("cluster"),
     built_in!("session-failure"),
+    built_in!("model-service"),
+    built_in!("login"),
 ];
 
 /// One parsed spec file.

@@ -63,6 +63,12 @@ impl<'a> Stage<'a> {
             http,
         }
     }
+
+    /// The failure, with no cookie in what it says.
+    pub(super) fn hush(&self, mut failure: Failure) -> Failure {
+        failure.message = self.connections.redact(&failure.message);
+        failure
+    }
 }
 
 /// How a leaf ended.
@@ -94,7 +100,7 @@ pub(super) async fn perform(
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
             Ok(done) => break Ok(done),
-            Err(failure) => failure,
+            Err(failure) => stage.hush(failure),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {

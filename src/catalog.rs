@@ -25,7 +25,7 @@ pub struct Entry {
 }
 
 /// Every action and resource.
-pub const CATALOG: [Entry; 3] = [
+pub const CATALOG: [Entry; 5] = [
     Entry {
         name: "http",
         summary: "sends one HTTP request and checks the answer",
@@ -45,6 +45,26 @@ pub const CATALOG: [Entry; 3] = [
         speaks_http: true,
         build: action::build_http_resource,
         undo: Some(action::undo_http_resource),
+    },
+    Entry {
+        name: "sse",
+        summary: "waits for an event on a stream of server-sent events",
+        needs: Some(TargetKind::Http),
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        build: action::build_sse,
+        undo: None,
+    },
+    Entry {
+        name: "websocket",
+        summary: "exchanges messages over a WebSocket",
+        needs: Some(TargetKind::Http),
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        build: action::build_websocket,
+        undo: None,
     },
     Entry {
         name: "sleep",

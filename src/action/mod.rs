@@ -9,6 +9,8 @@ mod http;
 mod http_resource;
 mod request;
 mod sleep;
+mod sse;
+mod websocket;
 
 use std::fmt;
 
@@ -17,6 +19,8 @@ pub use self::http_resource::{
     KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
 };
 pub use self::sleep::build as build_sleep;
+pub use self::sse::build as build_sse;
+pub use self::websocket::build as build_websocket;
 
 use crate::outcome::{Cause, Failure};
 use crate::spec::Work;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
 use super::refused;
-use crate::client::{DEFAULT_BODY_LIMIT, Request};
+use crate::client::{DEFAULT_BODY_LIMIT, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 use crate::outcome::{Cause, Failure};
 use crate::spec::Context;
@@ -53,17 +54,7 @@ impl RequestTemplate {
     /// Reads `method`, `path`, `headers`, `json` or `body`, `reuse` and `body_limit`.
     pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let method = read_method(fields).unwrap_or(method);
-        if !fields.has("path") {
-            fields.missing("path", "say what to ask for, such as path = \"/health\"");
-        }
-        let path = fields.template("path");
-        if let Some(path) = &path {
-            check_path(path, fields);
-        }
-        let headers = fields
-            .table("headers")
-            .map(|mut headers| header_templates(&mut headers))
-            .unwrap_or_default();
+        let bare = Self::read_bare(fields);
         let body = match (fields.value("json"), fields.template("body")) {
             (Some(json), text) => {
                 if text.is_some() {
@@ -75,13 +66,34 @@ impl RequestTemplate {
             (None, None) => Body::None,
         };
         let reuse = fields.flag("reuse");
-        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
         Some(Self {
             method,
-            path: path?,
-            headers,
             body,
             reuse,
+            ..bare?
+        })
+    }
+
+    /// Reads `path`, `headers` and `body_limit`: a GET without a body.
+    pub(super) fn read_bare(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        if !fields.has("path") {
+            fields.missing("path", "say what to ask for, such as path = \"/health\"");
+        }
+        let path = fields.template("path");
+        if let Some(path) = &path {
+            check_path(path, fields);
+        }
+        let headers = fields
+            .table("headers")
+            .map(|mut headers| header_templates(&mut headers))
+            .unwrap_or_default();
+        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
+        Some(Self {
+            method: Method::GET,
+            path: path?,
+            headers,
+            body: Body::None,
+            reuse: false,
             body_limit: body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
@@ -183,24 +195,83 @@ impl RequestTemplate {
         context: &mut Context<'_>,
         lookup: &dyn Lookup,
     ) -> Result<Reply, Failure> {
-        let mut request = self.render(lookup).map_err(|error| refused(&error))?;
-        if let Some(authorization) = context.authorization.as_ref().map_err(Failure::clone)? {
-            let headers = &mut request.headers;
-            headers
-                .entry(http::header::AUTHORIZATION)
-                .or_insert_with(|| authorization.clone());
-        }
-        let endpoint = &context.target.endpoint;
-        // In its place before the request is sent: an attempt that is dropped leaves its phases.
-        let at = context.http.len();
-        context.http.push(HttpPhases::default());
-        let phases = &mut context.http[at];
+        let request = self.ready(context, lookup)?;
         let begun = Instant::now();
         let answer = context
             .client
-            .send(endpoint, request, context.connections, phases)
+            .send(
+                &context.target.endpoint,
+                request,
+                context.connections,
+                attempt(context.http),
+            )
             .await?;
         Ok(Reply::new(answer, begun.elapsed()))
+    }
+
+    /// Sends it once, and reads the answer as it comes. The headers are added where the request
+    /// has none of their name.
+    pub(super) async fn open(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Stream, Failure> {
+        let mut request = self.ready(context, lookup)?;
+        add(&mut request, headers);
+        let opened = context
+            .client
+            .open(
+                &context.target.endpoint,
+                request,
+                context.connections,
+                attempt(context.http),
+            )
+            .await;
+        Ok(opened?)
+    }
+
+    /// The same, as the handshake of a WebSocket.
+    pub(super) async fn upgrade(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Upgrade, Failure> {
+        let mut request = self.ready(context, lookup)?;
+        add(&mut request, headers);
+        let upgraded = context
+            .client
+            .upgrade(
+                &context.target.endpoint,
+                request,
+                context.connections,
+                attempt(context.http),
+            )
+            .await;
+        Ok(upgraded?)
+    }
+
+    /// Everything put in, with the target's authentication: afresh for each attempt.
+    fn ready(&self, context: &Context<'_>, lookup: &dyn Lookup) -> Result<Request, Failure> {
+        let mut request = self.render(lookup).map_err(|error| refused(&error))?;
+        if let Some(authorization) = context.authorization.as_ref().map_err(Failure::clone)? {
+            add(&mut request, [(AUTHORIZATION, authorization.clone())]);
+        }
+        Ok(request)
+    }
+}
+
+/// In its place before the request is sent: an attempt that is dropped leaves its phases.
+fn attempt(http: &mut Vec<HttpPhases>) -> &mut HttpPhases {
+    let at = http.len();
+    http.push(HttpPhases::default());
+    &mut http[at]
+}
+
+fn add(request: &mut Request, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
+    for (name, value) in headers {
+        request.headers.entry(name).or_insert(value);
     }
 }
 

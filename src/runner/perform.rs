@@ -25,6 +25,8 @@ pub(super) struct Stage<'a> {
     pub(super) scope: Scope,
     pub(super) connections: Connections,
     pub(super) authorization: Result<Option<HeaderValue>, Failure>,
+    /// What the leaf that is performed waits for.
+    waiting: Option<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -44,6 +46,7 @@ impl<'a> Stage<'a> {
             scope,
             connections: Connections::default(),
             authorization: authorization.transpose(),
+            waiting: None,
         }
     }
 
@@ -61,6 +64,7 @@ impl<'a> Stage<'a> {
             client: self.client,
             connections: &mut self.connections,
             http,
+            waiting: &mut self.waiting,
         }
     }
 
@@ -92,7 +96,7 @@ pub(super) async fn perform(
     let begun = limits.begun;
     let mut http = Vec::new();
     let mut retries = 0;
-    let mut waiting_for: Option<String> = None;
+    stage.waiting = None;
     let mut last_failure: Option<String> = None;
     let mut ended = loop {
         let mut context = stage.context(limits.deadline, &mut http);
@@ -104,7 +108,7 @@ pub(super) async fn perform(
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
-                waiting_for = Some(failure.message);
+                stage.waiting = Some(failure.message);
                 (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
@@ -127,13 +131,14 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match (waiting_for, last_failure) {
+        failure.message = match (stage.waiting.take(), last_failure) {
             (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
             (None, Some(last)) => {
                 format!("no end within {duration:.1?}; the attempt before: {last}")
             }
             (None, None) => format!("no end within {duration:.1?}"),
         };
+        failure.message = stage.connections.redact(&failure.message);
     }
     Performance {
         result: ended,

@@ -101,4 +101,6 @@ pub struct Context<'a> {
     pub connections: &'a mut Connections,
     /// Where HTTP attempts note their phases, also those of an attempt that fails.
     pub http: &'a mut Vec<HttpPhases>,
+    /// What the step waits for, if it does; told when its deadline passes first.
+    pub waiting: &'a mut Option<String>,
 }

@@ -5,7 +5,7 @@ use crate::backendai;
 use crate::spec::{Examiner, TargetKind, Undoer};
 
 /// What any target can be asked for.
-const GENERAL: [Entry; 3] = [
+const GENERAL: [Entry; 5] = [
     Entry {
         name: "http",
         summary: "sends one HTTP request and checks the answer",
@@ -25,6 +25,26 @@ const GENERAL: [Entry; 3] = [
         speaks_http: true,
         build: action::build_http_resource,
         undo: Some(action::undo_http_resource),
+    },
+    Entry {
+        name: "sse",
+        summary: "waits for an event on a stream of server-sent events",
+        needs: Some(TargetKind::Http),
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        build: action::build_sse,
+        undo: None,
+    },
+    Entry {
+        name: "websocket",
+        summary: "exchanges messages over a WebSocket",
+        needs: Some(TargetKind::Http),
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        build: action::build_websocket,
+        undo: None,
     },
     Entry {
         name: "sleep",

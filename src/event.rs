@@ -160,7 +160,8 @@ pub struct HttpPhases {
     pub tls: Option<Duration>,
     /// From the start of sending the request to the response head.
     pub first_byte: Option<Duration>,
-    /// From the response head to the end of the body.
+    /// From the response head to the end of the body; absent where the body is listened to for as
+    /// long as the listener likes.
     pub transfer: Option<Duration>,
 }
 

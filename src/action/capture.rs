@@ -96,13 +96,20 @@ impl Captures {
     /// What is said of an answer, without the secrets in it: when its step fails they are never
     /// captured, and nobody else would know them.
     pub(crate) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
+        failure.message = self.hush_text(reply, &[], &failure.message);
+        failure
+    }
+
+    /// The same of a text, and without the secrets that were taken before.
+    pub(crate) fn hush_text(&self, reply: &Reply, taken: &[Capture], text: &str) -> String {
         let mut redactor = Redactor::default();
+        let taken = taken.iter().filter(|capture| capture.secret);
+        taken.for_each(|capture| redactor.learn_value(&capture.value));
         let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
         for value in secrets.filter_map(|(_, source, _)| source.of(reply)) {
             redactor.learn_value(&value);
         }
-        failure.message = redactor.redact(&failure.message);
-        failure
+        redactor.redact(text)
     }
 
     /// Takes them, relative to one item of an answer; each must be usable as an id.

@@ -3,13 +3,14 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use regex::Regex;
 use serde_json::Value;
 
 use super::refused;
 use crate::client::Answer;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Fault, Reason};
 use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
 
 /// How much of an unexpected text a message shows.
@@ -21,6 +22,8 @@ pub(crate) struct Reply {
     pub(super) duration: Duration,
     /// What an unexpected status says.
     pub(crate) reason: Reason,
+    /// How messages call the body.
+    noun: &'static str,
     json: OnceLock<Option<Value>>,
 }
 
@@ -30,7 +33,27 @@ impl Reply {
             answer,
             duration,
             reason,
+            noun: "the body",
             json: OnceLock::new(),
+        }
+    }
+
+    /// One piece of an answer that goes on, as if it were the whole body.
+    pub(super) fn part(
+        noun: &'static str,
+        status: u16,
+        headers: &HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let (headers, body) = (headers.clone(), body.into());
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        Self {
+            noun,
+            ..Self::new(answer, Duration::ZERO, Reason::of_status(status))
         }
     }
 
@@ -57,10 +80,11 @@ impl Reply {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
+    /// How the body begins.
     pub(crate) fn excerpt(&self) -> String {
         match excerpt(&self.text()) {
-            text if text.is_empty() => "the body is empty".into(),
-            text => format!("the body begins: {text}"),
+            text if text.is_empty() => format!("{} is empty", self.noun),
+            text => format!("{} begins: {text}", self.noun),
         }
     }
 }
@@ -97,14 +121,11 @@ impl Status {
 }
 
 /// What must hold of an answer.
+#[derive(Default)]
 pub(crate) struct Expectation {
     status: Vec<Status>,
     header: Vec<(HeaderName, Template)>,
-    json: Vec<(String, ValueTemplate)>,
-    /// Where there must be a value, whatever it is.
-    has: Vec<String>,
-    text: Option<Template>,
-    matches: Option<Regex>,
+    content: Content,
     max_duration: Option<Duration>,
 }
 
@@ -113,12 +134,15 @@ impl Expectation {
     pub(crate) fn success() -> Self {
         Self {
             status: vec![Status::Class(2)],
-            header: Vec::new(),
-            json: Vec::new(),
-            has: Vec::new(),
-            text: None,
-            matches: None,
-            max_duration: None,
+            ..Self::default()
+        }
+    }
+
+    /// This status and no other.
+    pub(super) fn status(code: u16) -> Self {
+        Self {
+            status: vec![Status::Exactly(code)],
+            ..Self::default()
         }
     }
 
@@ -131,29 +155,7 @@ impl Expectation {
         if let Some(mut headers) = fields.table("header") {
             expectation.header = header_templates(&mut headers);
         }
-        if let Some(mut pointers) = fields.table("json") {
-            expectation.json = json_pointers(&mut pointers);
-        }
-        for (pointer, _) in fields.strings("has") {
-            if !is_pointer(&pointer) {
-                let what = format!("`{pointer}` is not a JSON pointer");
-                fields.problem("has", what, POINTER_HELP);
-            }
-            expectation.has.push(pointer);
-        }
-        expectation.text = fields.template("text");
-        if let Some(pattern) = fields.string("matches") {
-            match Regex::new(&pattern) {
-                Ok(regex) => expectation.matches = Some(regex),
-                Err(error) => {
-                    let what = format!(
-                        "is not a regular expression: {}",
-                        excerpt(&error.to_string())
-                    );
-                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
-                }
-            }
-        }
+        expectation.content = Content::read(&mut fields);
         expectation.max_duration = fields.duration("max_duration", Duration::from_millis(1));
         fields.finish();
         expectation
@@ -180,6 +182,59 @@ impl Expectation {
                 &expected.text(lookup, plain).map_err(|e| refused(&e))?,
             )?;
         }
+        self.content.check(reply, lookup)?;
+        if let Some(limit) = self.max_duration
+            && reply.duration > limit
+        {
+            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
+            return Err(Failure::new(Reason::Assertion, what));
+        }
+        Ok(())
+    }
+}
+
+/// What must hold of a body, an event's data or a message.
+#[derive(Default)]
+pub(super) struct Content {
+    json: Vec<(String, ValueTemplate)>,
+    /// Where there must be a value, whatever it is.
+    has: Vec<String>,
+    text: Option<Template>,
+    matches: Option<Regex>,
+}
+
+impl Content {
+    /// Reads `json`, `has`, `text` and `matches`.
+    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let mut content = Self::default();
+        if let Some(mut pointers) = fields.table("json") {
+            content.json = json_pointers(&mut pointers);
+        }
+        for (pointer, _) in fields.strings("has") {
+            if !is_pointer(&pointer) {
+                let what = format!("`{pointer}` is not a JSON pointer");
+                fields.problem("has", what, POINTER_HELP);
+            }
+            content.has.push(pointer);
+        }
+        content.text = fields.template("text");
+        if let Some(pattern) = fields.string("matches") {
+            match Regex::new(&pattern) {
+                Ok(regex) => content.matches = Some(regex),
+                Err(error) => {
+                    let what = format!(
+                        "is not a regular expression: {}",
+                        excerpt(&error.to_string())
+                    );
+                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
+                }
+            }
+        }
+        content
+    }
+
+    /// Says how the content is not as expected.
+    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
         for (pointer, expected) in &self.json {
             check_json(
                 reply,
@@ -198,7 +253,8 @@ impl Expectation {
             let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
             if !reply.text().contains(&text) {
                 let what = format!(
-                    "the body does not contain `{}`; {}",
+                    "{} does not contain `{}`; {}",
+                    reply.noun,
                     excerpt(&text),
                     reply.excerpt()
                 );
@@ -208,16 +264,27 @@ impl Expectation {
         if let Some(regex) = &self.matches
             && !regex.is_match(&reply.text())
         {
-            let what = format!("the body does not match `{regex}`; {}", reply.excerpt());
-            return Err(Failure::new(Reason::Assertion, what));
-        }
-        if let Some(limit) = self.max_duration
-            && reply.duration > limit
-        {
-            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
+            let what = format!(
+                "{} does not match `{regex}`; {}",
+                reply.noun,
+                reply.excerpt()
+            );
             return Err(Failure::new(Reason::Assertion, what));
         }
         Ok(())
+    }
+
+    /// Why the content is something else, if it is; an error if that cannot be said.
+    pub(super) fn differs(
+        &self,
+        reply: &Reply,
+        lookup: &dyn Lookup,
+    ) -> Result<Option<String>, Failure> {
+        match self.check(reply, lookup) {
+            Ok(()) => Ok(None),
+            Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure.message)),
+            Err(failure) => Err(failure),
+        }
     }
 }
 
@@ -241,7 +308,7 @@ fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), 
 
 fn check_json(reply: &Reply, pointer: &str, expected: &Value) -> Result<(), Failure> {
     let Some(json) = reply.json() else {
-        let what = format!("the body is not JSON; {}", reply.excerpt());
+        let what = format!("{} is not JSON; {}", reply.noun, reply.excerpt());
         return Err(Failure::new(Reason::Assertion, what));
     };
     match json.pointer(pointer) {

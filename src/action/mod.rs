@@ -11,6 +11,8 @@ mod http_resource;
 mod keys;
 mod request;
 mod sleep;
+mod sse;
+mod websocket;
 
 use std::fmt;
 
@@ -21,6 +23,8 @@ pub use self::http_resource::{
 };
 pub use self::keys::Key;
 pub use self::sleep::build as build_sleep;
+pub use self::sse::build as build_sse;
+pub use self::websocket::build as build_websocket;
 
 // For the actions of one kind of target, which live beside this module.
 pub(crate) use self::capture::Captures;

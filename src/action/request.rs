@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
 use super::refused;
-use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request};
+use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
 use crate::spec::Context;
 use crate::text::{Fields, Lookup, Params, Refused, Template, ValueTemplate, encode_path, plain};
@@ -59,11 +59,7 @@ impl RequestTemplate {
     /// Reads `method`, `path`, `headers`, `json` or `body`, `reuse` and `body_limit`.
     pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let method = read_method(fields).unwrap_or(method);
-        let place = read_place(fields);
-        let headers = fields
-            .table("headers")
-            .map(|mut headers| header_templates(&mut headers))
-            .unwrap_or_default();
+        let bare = Self::read_bare(fields);
         let body = match (fields.value("json"), fields.template("body")) {
             (Some(json), text) => {
                 if text.is_some() {
@@ -75,13 +71,28 @@ impl RequestTemplate {
             (None, None) => Body::None,
         };
         let reuse = fields.flag("reuse");
-        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
         Some(Self {
             method,
-            place: place?,
-            headers,
             body,
             reuse,
+            ..bare?
+        })
+    }
+
+    /// Reads `path`, `headers` and `body_limit`: a GET without a body.
+    pub(super) fn read_bare(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let place = read_place(fields);
+        let headers = fields
+            .table("headers")
+            .map(|mut headers| header_templates(&mut headers))
+            .unwrap_or_default();
+        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
+        Some(Self {
+            method: Method::GET,
+            place: place?,
+            headers,
+            body: Body::None,
+            reuse: false,
             body_limit: body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
@@ -208,6 +219,37 @@ impl RequestTemplate {
         };
         let reason = context.reason(&answer);
         Ok(Reply::new(answer, begun.elapsed(), reason))
+    }
+
+    /// Sends it once, and reads the answer as it comes. The headers are added where the request
+    /// has none of their name.
+    pub(super) async fn open(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Stream, Failure> {
+        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        add(&mut request, headers);
+        context.open(request).await
+    }
+
+    /// The same, as the handshake of a WebSocket.
+    pub(super) async fn upgrade(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Upgrade, Failure> {
+        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        add(&mut request, headers);
+        context.upgrade(request).await
+    }
+}
+
+fn add(request: &mut Request, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
+    for (name, value) in headers {
+        request.headers.entry(name).or_insert(value);
     }
 }
 

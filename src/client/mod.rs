@@ -8,6 +8,7 @@
 //! back.
 
 mod connect;
+mod cookies;
 mod endpoint;
 mod error;
 mod exchange;
@@ -30,6 +31,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
 
 use self::connect::connect;
+use self::cookies::Cookies;
 use self::exchange::{Connection, Incoming, Message};
 use self::stopwatch::{Phase, Stopwatch};
 use crate::event::HttpPhases;
@@ -110,9 +112,13 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// The connections that one run keeps: at most one per scheme, host and port.
+/// What one run keeps from one request for the next: connections, at most one per scheme, host and
+/// port, and cookies.
 #[derive(Default)]
-pub struct Connections(HashMap<String, Connection>);
+pub struct Connections {
+    kept: HashMap<String, Connection>,
+    cookies: Cookies,
+}
 
 impl Connections {
     /// None yet.
@@ -121,8 +127,14 @@ impl Connections {
         Self::default()
     }
 
+    /// The text without the value of any cookie that a target has set.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.cookies.redact(text)
+    }
+
     async fn take(&mut self, endpoint: &Endpoint) -> Option<Connection> {
-        let mut kept = self.0.remove(&endpoint.origin())?;
+        let mut kept = self.kept.remove(&endpoint.origin())?;
         // The runtime looks at its sockets before it comes back: a run goes from step to step
         // without a pause, and would not hear of a close that came right after the last answer.
         tokio::task::yield_now().await;
@@ -130,7 +142,7 @@ impl Connections {
     }
 
     fn keep(&mut self, endpoint: &Endpoint, connection: Connection) {
-        self.0.insert(endpoint.origin(), connection);
+        self.kept.insert(endpoint.origin(), connection);
     }
 }
 
@@ -209,7 +221,10 @@ impl Client {
             None
         };
         let (limit, reuse) = (request.body_limit, request.reuse);
-        let message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+        let mut message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+        let uri = message.uri().clone();
+        let cookies = &mut connections.cookies;
+        cookies.add(endpoint, &uri, message.headers_mut());
 
         let mut watch = Stopwatch::start(phases);
         let kept = if reuse {
@@ -218,6 +233,7 @@ impl Client {
             None
         };
         let (connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
+        connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }
 }

@@ -27,9 +27,9 @@ pub(super) struct Stage<'a> {
     pub(super) scope: Scope,
     pub(super) connections: Connections,
     pub(super) trace: Trace,
-    /// What the action at work waits for.
-    waiting_for: Option<String>,
     identity: Result<Arc<dyn Identity>, Failure>,
+    /// What the leaf that is performed waits for.
+    waiting: Option<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -51,13 +51,13 @@ impl<'a> Stage<'a> {
         }
         Self {
             trace: Trace::of_run(&run.id),
-            waiting_for: None,
             run,
             target,
             client,
             scope,
             connections: Connections::default(),
             identity,
+            waiting: None,
         }
     }
 
@@ -81,11 +81,17 @@ impl<'a> Stage<'a> {
             deadline,
             identity: &self.identity,
             trace: &mut self.trace,
-            waiting_for: &mut self.waiting_for,
             client: self.client,
             connections: &mut self.connections,
             http,
+            waiting: &mut self.waiting,
         }
+    }
+
+    /// The failure, with no cookie in what it says.
+    pub(super) fn hush(&self, mut failure: Failure) -> Failure {
+        failure.message = self.connections.redact(&failure.message);
+        failure
     }
 }
 
@@ -110,9 +116,9 @@ pub(super) async fn perform(
     let begun = limits.begun;
     let mut http = Vec::new();
     let mut retries = 0;
+    stage.waiting = None;
     let mut last_failure: Option<String> = None;
     stage.trace.last_request = None;
-    stage.waiting_for = None;
     let acting = step.acting.as_ref().map(|keys| stage.acting_as(keys));
     let mut ended = loop {
         let mut context = stage.context(limits.deadline, &mut http);
@@ -123,11 +129,11 @@ pub(super) async fn perform(
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
             Ok(done) => break Ok(done),
-            Err(failure) => failure,
+            Err(failure) => stage.hush(failure),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
-                stage.waiting_for = Some(failure.message);
+                stage.waiting = Some(failure.message);
                 (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
@@ -150,13 +156,14 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match (stage.waiting_for.take(), last_failure) {
+        failure.message = match (stage.waiting.take(), last_failure) {
             (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
             (None, Some(last)) => {
                 format!("no end within {duration:.1?}; the attempt before: {last}")
             }
             (None, None) => format!("no end within {duration:.1?}"),
         };
+        failure.message = stage.connections.redact(&failure.message);
     }
     if let Err(failure) = &mut ended {
         if step.prerequisite {

@@ -102,10 +102,10 @@ pub struct Context<'a> {
     pub client: &'a Client,
     /// The connections that the run keeps, for steps with `reuse`.
     pub connections: &'a mut Connections,
-    /// What the action waits for, told when its deadline passes.
-    pub waiting_for: &'a mut Option<String>,
     /// Where HTTP attempts note their phases, also those of an attempt that fails.
     pub http: &'a mut Vec<HttpPhases>,
+    /// What the step waits for, if it does; told when its deadline passes first.
+    pub waiting: &'a mut Option<String>,
 }
 
 /// What every request says of us.
@@ -203,7 +203,7 @@ impl Context<'_> {
 
     /// Notes what the action waits for now.
     pub fn note(&mut self, what: String) {
-        *self.waiting_for = Some(what);
+        *self.waiting = Some(what);
     }
 
     /// What an answer that was not expected says of the target.

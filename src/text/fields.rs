@@ -385,6 +385,15 @@ impl<'a, 'n> Fields<'a, 'n> {
         tables
     }
 
+    /// One of the [`Self::tables`] under `key`.
+    pub fn one_of<'b>(&mut self, key: &str, table: &'b Table) -> Fields<'b, '_>
+    where
+        'a: 'b,
+    {
+        let path = self.key(key);
+        Fields::new(table, path, self.params, self.notes)
+    }
+
     /// Notes every key that nobody asked for.
     pub fn finish(self) {
         for entry in &self.table.entries {

@@ -55,6 +55,7 @@ fn scheduled() -> Result<Scheduled, Box<dyn std::error::Error>> {
         case: Case::Sequence(Sequence {
             name: None,
             timeout: None,
+            optional: false,
             cases,
         }),
         info: Arc::new(info),

@@ -139,6 +139,7 @@ pub(crate) fn sequence(cases: Vec<Case>) -> Case {
     Case::Sequence(Sequence {
         name: None,
         timeout: None,
+        optional: false,
         cases,
     })
 }

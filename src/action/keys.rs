@@ -62,16 +62,22 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads them. `T` is what they become; each of its fields has a default.
-    pub(crate) fn read<T: DeserializeOwned>(fields: &mut Fields<'_, '_>, keys: &[Key]) -> Self {
+    /// Reads them; `None` if one is missing. `T` is what they become; each of its fields has a
+    /// default.
+    pub(crate) fn read<T: DeserializeOwned>(
+        fields: &mut Fields<'_, '_>,
+        keys: &[Key],
+    ) -> Option<Self> {
         let mut values = Vec::new();
         let mut recorded = Vec::new();
+        let mut complete = true;
         for key in keys {
             let before = fields.notes().reads.len();
             let Some(value) = fields.value(key.name) else {
                 if key.required && !fields.has(key.name) {
                     fields.missing(key.name, key.help);
                 }
+                complete &= !key.required;
                 continue;
             };
             if key.recorded {
@@ -84,7 +90,7 @@ impl Keys {
             }
             values.push((key.name, value));
         }
-        Self { values, recorded }
+        complete.then_some(Self { values, recorded })
     }
 
     /// The template of one key.

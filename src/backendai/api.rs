@@ -1,11 +1,10 @@
 //! Calls to a manager: JSON in and out, refusals and GraphQL errors told from answers.
 
-use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::action::Reply;
 use crate::client::Request;
@@ -152,26 +151,7 @@ impl<'a, 'c> Api<'a, 'c> {
         }
         Ok(answer)
     }
-
-    /// Asks again and again until there is an answer; the step's deadline ends the waiting.
-    pub(super) async fn until<T>(
-        &mut self,
-        mut ask: impl for<'b> FnMut(&'b mut Self) -> BoxFuture<'b, Result<Option<T>, Failure>>,
-    ) -> Result<T, Failure> {
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            if let Some(answer) = ask(self).await? {
-                return Ok(answer);
-            }
-            sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        }
-    }
 }
-
-/// Between two looks at something that changes.
-const SHORTEST_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
-const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub(super) const GRAPHQL: &str = "/admin/gql";
 
@@ -211,9 +191,10 @@ pub(super) fn answered(reply: &Reply) -> Result<Value, Failure> {
             .iter()
             .filter_map(|error| error.pointer("/extensions/code")?.as_str());
         // Managers tell the code since 25.8.
-        let reason = match codes.any(|code| code.ends_with("_forbidden")) {
-            true => Reason::Auth,
-            false => Reason::Assertion,
+        let reason = if codes.any(|code| code.ends_with("_forbidden")) {
+            Reason::Auth
+        } else {
+            Reason::Assertion
         };
         return Err(Failure::new(reason, what));
     }

@@ -52,7 +52,7 @@ struct Execute {
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS);
+    let keys = Keys::read::<Order>(fields, KEYS)?;
     let writes = ["stdout", "stderr", "exit_code"].map(|key| (key.to_owned(), false));
     Some(Built {
         writes: writes.into(),

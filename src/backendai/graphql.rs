@@ -39,7 +39,7 @@ struct GraphQl {
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS);
+    let keys = Keys::read::<Order>(fields, KEYS)?;
     let expect = fields.table("expect").map(Expectation::read);
     let captures = fields.table("capture").map(Captures::read);
     let captures = captures.unwrap_or_default();
@@ -69,9 +69,12 @@ impl GraphQl {
         answered(&reply).map_err(|failure| self.captures.hush(&reply, failure))?;
         self.expect
             .check(&reply, scope)
-            .map_err(|failure| match self.polls {
-                true => failure.waiting(),
-                false => failure,
+            .map_err(|failure| {
+                if self.polls {
+                    failure.waiting()
+                } else {
+                    failure
+                }
             })
             .map_err(|failure| self.captures.hush(&reply, failure))?;
         Ok(Done {

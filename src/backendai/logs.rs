@@ -39,7 +39,7 @@ struct Logs {
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS);
+    let keys = Keys::read::<Order>(fields, KEYS)?;
     Some(Built {
         writes: Vec::new(),
         recorded: Vec::new(),

@@ -232,7 +232,7 @@ struct Replicas {
 }
 
 pub(super) fn build_replicas(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<ReplicasOrder>(fields, REPLICAS_KEYS);
+    let keys = Keys::read::<ReplicasOrder>(fields, REPLICAS_KEYS)?;
     Some(Built {
         writes: vec![("url".into(), false)],
         recorded: Vec::new(),

@@ -29,7 +29,7 @@ struct Task {
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS);
+    let keys = Keys::read::<Order>(fields, KEYS)?;
     Some(Built {
         writes: vec![("message".into(), false)],
         recorded: Vec::new(),

@@ -77,13 +77,12 @@ pub(super) fn open(key: &str, value: impl Into<Value>) -> Capture {
 /// The one of several finds, if there is one.
 pub(super) fn only(found: Vec<Ids>) -> Result<Option<Ids>, Failure> {
     let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (one, None) => Ok(one),
-        (_, Some(_)) => {
-            let what = "several have the name, none is removed";
-            Err(Failure::new(Reason::Protocol, what))
-        }
+    let one = found.next();
+    if found.next().is_some() {
+        let what = "several have the name, none is removed";
+        return Err(Failure::new(Reason::Protocol, what));
     }
+    Ok(one)
 }
 
 struct Made<T> {
@@ -101,7 +100,7 @@ pub(super) fn build<T: Thing>(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Opti
         }
         Expectation::read(table)
     });
-    let keys = Keys::read::<T::Order>(fields, T::KEYS);
+    let keys = Keys::read::<T::Order>(fields, T::KEYS)?;
     if let Some(name) = keys.get("called")
         && !name.reads("run", "name")
     {
@@ -138,9 +137,12 @@ impl<T: Thing> Made<T> {
         let mut api = Api::new(context);
         let made = T::make(&order, &mut api).await;
         let (changed, last) = (api.changed, api.last);
-        let settled = |failure: Failure| match changed {
-            true => failure,
-            false => failure.without_effect(),
+        let settled = |failure: Failure| {
+            if changed {
+                failure
+            } else {
+                failure.without_effect()
+            }
         };
         match (&self.expect_refused, made) {
             (None, Ok(captures)) => Ok(Done {

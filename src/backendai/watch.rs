@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{sleep, timeout};
 
 use super::api::{Api, encoded};
 use super::events::Events;
@@ -79,7 +79,7 @@ struct Await {
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS);
+    let keys = Keys::read::<Order>(fields, KEYS)?;
     Some(Built {
         writes: vec![("seen_by".into(), false), ("reason".into(), false)],
         recorded: Vec::new(),
@@ -126,38 +126,45 @@ async fn watch(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, &'static s
         if let Seen::Underway(state) = &seen {
             api.context.note(format!("the session is {state}"));
         }
-        let pause = if streams { LOOK_BESIDE } else { LOOK_ALONE };
-        let next_look = Instant::now() + pause;
-        while streams {
-            let event = tokio::select! {
-                event = events.next() => event?,
-                () = sleep_until(next_look) => break,
-            };
-            let Some((event, data)) = event else { break };
-            if data["sessionId"] != order.session.as_str() {
-                continue;
-            }
-            let seen = of_event(&event, data["reason"].as_str().unwrap_or_default());
-            if judge(order.until, &seen)? {
-                return Ok((seen, "event"));
-            }
+        if !streams {
+            sleep(LOOK_ALONE).await;
+            continue;
         }
-        sleep_until(next_look).await;
+        // No end of listening is the time to look again.
+        if let Ok(heard) = timeout(LOOK_BESIDE, listen(order, &mut events)).await
+            && let Some(seen) = heard?
+        {
+            return Ok((seen, "event"));
+        }
     }
+}
+
+/// Listens until an event says that it got where it should; `None` if the stream ended first.
+async fn listen(order: &Order, events: &mut Events) -> Result<Option<Seen>, Failure> {
+    while let Some((event, data)) = events.next().await? {
+        if data["sessionId"] != order.session.as_str() {
+            continue;
+        }
+        let seen = of_event(&event, data["reason"].as_str().unwrap_or_default());
+        if judge(order.until, &seen)? {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether it got where it should; a failure if it cannot any more.
 fn judge(until: Until, seen: &Seen) -> Result<bool, Failure> {
     let reached = match (until, seen) {
-        (_, Seen::Underway(_)) => false,
         (Until::Running, Seen::Running)
         | (Until::Terminated, Seen::Ended(_))
         | (Until::Success, Seen::Succeeded(_))
         | (Until::Failure, Seen::Failed(_)) => true,
         // A quick command may end before the manager has noticed that it began, and every result
         // is followed by the end.
-        (Until::Running, Seen::Succeeded(_)) | (_, Seen::Running) => false,
-        (Until::Terminated, Seen::Succeeded(_) | Seen::Failed(_)) => false,
+        (_, Seen::Underway(_) | Seen::Running)
+        | (Until::Running, Seen::Succeeded(_))
+        | (Until::Terminated, Seen::Succeeded(_) | Seen::Failed(_)) => false,
         (wanted, seen) => {
             let wanted = format!("{wanted:?}").to_lowercase();
             let what = format!("the session is {}, waited for {wanted}", seen.describe());

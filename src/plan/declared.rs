@@ -26,7 +26,7 @@ pub(super) struct Declared {
     pub(super) table: Table,
     /// The one kind of target that it can run on, if it matters.
     pub(super) needs: Option<TargetKind>,
-    built_in: bool,
+    pub(super) built_in: bool,
     replaces_built_in: bool,
 }
 

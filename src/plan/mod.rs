@@ -99,7 +99,13 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
     }
     compiler.try_unused();
     let scheduled = compiler.scheduled;
-    let known = declared.iter().map(Declared::known).collect();
+    // Built-in specs for a type of target that nobody has are of no interest.
+    let has = |kind| settings.targets.values().any(|t| t.target.kind == kind);
+    let known = declared
+        .iter()
+        .filter(|spec| !spec.built_in || spec.needs.is_none_or(has))
+        .map(Declared::known)
+        .collect();
     let forecast = Forecast::of(&scheduled, &pools(&settings));
     if forecast.series > settings.series_limit {
         notes.problems.push(Problem::error(

@@ -139,6 +139,7 @@ pub(super) async fn perform(
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
                 retrying(retries + 1, &failure);
                 last_failure = Some(failure.message);
+                stage.waiting = None;
                 (step.retry.delay, 1)
             }
             _ => break Err(failure),

@@ -27,7 +27,9 @@ async fn asking(plan: &Plan, only: &[String]) -> Exit {
         }
         say(&format!("\n{target}\n"));
         let vars = settings.vars.iter();
-        let vars = Params::from_iter(vars.map(|var| (var.name.clone(), var.value.clone())));
+        let vars: Params = vars
+            .map(|var| (var.name.clone(), var.value.clone()))
+            .collect();
         let examiner = catalog::examiner(target.kind);
         for finding in runner::examine(target, &vars, examiner, &client).await {
             say(&format!("  {:<14}{}\n", finding.subject, finding.found));

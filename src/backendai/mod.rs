@@ -11,6 +11,7 @@ mod api;
 mod events;
 mod examine;
 mod execute;
+mod folder;
 mod graphql;
 mod identity;
 mod image;
@@ -21,6 +22,7 @@ pub mod signing;
 mod task;
 mod template;
 mod thing;
+mod user;
 mod version;
 mod watch;
 
@@ -64,7 +66,7 @@ const fn act(
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 10] = [
+pub const ENTRIES: [Entry; 12] = [
     act(
         "backendai.graphql",
         "asks or changes something by the GraphQL API and checks the answer",
@@ -105,4 +107,6 @@ pub const ENTRIES: [Entry; 10] = [
     thing::<image::Image>("makes an image of a session"),
     thing::<template::Template>("makes a session template"),
     thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),
+    thing::<folder::Folder>("makes a storage folder, and removes it with all that is in it"),
+    thing::<user::User>("makes a user to act as, and purges it with all that it owns"),
 ];

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -153,21 +152,6 @@ impl<'a, 'c> Api<'a, 'c> {
             return Err(Failure::new(Reason::Assertion, what));
         }
         Ok(answer)
-    }
-
-    /// Asks again and again until there is an answer; the step's deadline ends the waiting.
-    pub(super) async fn until<T>(
-        &mut self,
-        mut ask: impl for<'b> FnMut(&'b mut Self) -> BoxFuture<'b, Result<Option<T>, Failure>>,
-    ) -> Result<T, Failure> {
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            if let Some(answer) = ask(self).await? {
-                return Ok(answer);
-            }
-            sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 use regex::Regex;
 use serde_json::Value;
 
+use super::items::Item;
 use super::refused;
 use crate::client::Answer;
 use crate::outcome::{Failure, Fault, Reason};
@@ -199,12 +200,16 @@ pub(super) struct Content {
     json: Vec<(String, ValueTemplate)>,
     /// Where there must be a value, whatever it is.
     has: Vec<String>,
+    /// What arrays must have, and must not have.
+    items: Vec<Item>,
+    /// All of it.
+    equals: Option<Template>,
     text: Option<Template>,
     matches: Option<Regex>,
 }
 
 impl Content {
-    /// Reads `json`, `has`, `text` and `matches`.
+    /// Reads `json`, `has`, `contains`, `lacks`, `equals`, `text` and `matches`.
     pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
         let mut content = Self::default();
         if let Some(mut pointers) = fields.table("json") {
@@ -217,6 +222,12 @@ impl Content {
             }
             content.has.push(pointer);
         }
+        for (key, wanted) in [("contains", true), ("lacks", false)] {
+            if let Some(arrays) = fields.table(key) {
+                content.items.extend(Item::read(arrays, wanted));
+            }
+        }
+        content.equals = fields.template("equals");
         content.text = fields.template("text");
         if let Some(pattern) = fields.string("matches") {
             match Regex::new(&pattern) {
@@ -246,6 +257,17 @@ impl Content {
             let value = reply.json().and_then(|json| json.pointer(pointer));
             if value.is_none_or(Value::is_null) {
                 let what = format!("there is no json {pointer}; {}", reply.excerpt());
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
+        for item in &self.items {
+            item.check(reply.json(), lookup)?;
+        }
+        if let Some(all) = &self.equals {
+            let all = all.text(lookup, plain).map_err(|e| refused(&e))?;
+            if reply.answer.body != all.as_bytes() {
+                let (noun, all) = (reply.noun, excerpt(&all));
+                let what = format!("{noun} is not `{all}`; {}", reply.excerpt());
                 return Err(Failure::new(Reason::Assertion, what));
             }
         }

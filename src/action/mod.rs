@@ -8,6 +8,7 @@ mod examine;
 mod expect;
 mod http;
 mod http_resource;
+mod items;
 mod keys;
 mod request;
 mod sleep;

@@ -1,14 +1,16 @@
 //! Calls to a manager: JSON in and out, refusals and GraphQL errors told from answers.
 
+use std::time::Duration;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::action::Reply;
 use crate::client::Request;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Fault, Reason};
 use crate::spec::Context;
 
 /// What stands for itself in a path or query, RFC 3986's unreserved characters.
@@ -153,6 +155,55 @@ impl<'a, 'c> Api<'a, 'c> {
     }
 }
 
+/// Attempts something again and again until it is done: what the target refuses now it may allow
+/// later, when something else has ended.
+pub(super) struct Patience {
+    deadline: Instant,
+    pause: Duration,
+    refusal: Option<Failure>,
+}
+
+impl Patience {
+    pub(super) fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            pause: SHORTEST_PAUSE,
+            refusal: None,
+        }
+    }
+
+    /// What came of an attempt. If it is not done, waits until it may be attempted again; when the
+    /// time is nearly over, the last refusal is told. A failure that is no refusal ends it at once.
+    pub(super) async fn judge<T>(
+        &mut self,
+        attempt: Result<Option<T>, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        match attempt {
+            Ok(Some(done)) => return Ok(Some(done)),
+            Ok(None) => {}
+            Err(failure) if is_refusal(&failure) => self.refusal = Some(failure),
+            Err(failure) => return Err(failure),
+        }
+        if Instant::now() + self.pause >= self.deadline {
+            let late = || Failure::new(Reason::Timeout, "it is still being removed");
+            return Err(self.refusal.take().unwrap_or_else(late));
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
+        Ok(None)
+    }
+}
+
+/// Whether the target answered, and said no.
+fn is_refusal(failure: &Failure) -> bool {
+    let refusals = [Reason::Status, Reason::Assertion].map(Fault::Target);
+    refusals.contains(&failure.fault)
+}
+
+/// Between two looks at something that changes.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 pub(super) const GRAPHQL: &str = "/admin/gql";
 
 /// The JSON of an answer that is a success; null if it has no body.
@@ -214,4 +265,19 @@ pub(super) fn text(answer: &Value, pointer: &str) -> Result<String, Failure> {
         let what = format!("the answer has no text at {pointer}");
         Failure::new(Reason::Capture, what)
     })
+}
+
+/// An object without what has no value: older managers refuse null.
+pub(super) fn filled(object: Value) -> Value {
+    let Value::Object(entries) = object else {
+        return object;
+    };
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    };
+    let entries = entries.into_iter().filter(|(_, value)| !empty(value));
+    Value::Object(entries.collect())
 }

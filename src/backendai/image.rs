@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Api, encoded, text};
-use super::session::id;
 use super::task::follow;
-use super::thing::{Ids, Thing, only, open};
+use super::thing::{Ids, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::Failure;
 use crate::spec::Capture;

@@ -11,16 +11,22 @@ mod api;
 mod events;
 mod examine;
 mod execute;
+mod folder;
 mod graphql;
+mod group;
 mod identity;
 mod image;
 mod logs;
+mod member;
 mod service;
 mod session;
+mod sharing;
 pub mod signing;
 mod task;
 mod template;
 mod thing;
+mod transfer;
+mod user;
 mod version;
 mod watch;
 
@@ -64,7 +70,7 @@ const fn act(
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 10] = [
+pub const ENTRIES: [Entry; 18] = [
     act(
         "backendai.graphql",
         "asks or changes something by the GraphQL API and checks the answer",
@@ -101,8 +107,26 @@ pub const ENTRIES: [Entry; 10] = [
         false,
         service::build_replicas,
     ),
+    act(
+        "backendai.upload",
+        "puts files into a folder, piece by piece, by tus",
+        false,
+        transfer::build_upload,
+    ),
+    act(
+        "backendai.download",
+        "fetches a file of a folder from the storage and checks it",
+        false,
+        transfer::build_download,
+    ),
     thing::<service::Service>("makes a model service"),
     thing::<image::Image>("makes an image of a session"),
     thing::<template::Template>("makes a session template"),
     thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),
+    thing::<folder::Folder>("makes a storage folder, and removes it with all that is in it"),
+    thing::<user::User>("makes a user to act as, and purges it with all that it owns"),
+    thing::<group::Group>("makes a project, and purges it when the sessions in it have ended"),
+    thing::<member::Member>("makes a user a member of a project, and takes them out again"),
+    thing::<sharing::Invitation>("invites a user to a folder, and takes back what came of it"),
+    thing::<sharing::Share>("shares a project's folder with users, and unshares it"),
 ];

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
-use super::session::id;
-use super::thing::{Ids, Thing, only, open};
+use super::thing::{Ids, Thing, id, only, open};
 use crate::action::{Built, Key, Keys, Shape};
 use crate::outcome::{Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Work};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::api::{Api, encoded, text};
-use super::thing::{Ids, Thing, only, open};
+use super::api::{Api, encoded, filled, text};
+use super::thing::{Ids, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -90,21 +90,6 @@ impl Order {
         });
         filled(body)
     }
-}
-
-/// An object without what has no value: older managers refuse null.
-fn filled(object: Value) -> Value {
-    let Value::Object(entries) = object else {
-        return object;
-    };
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.is_empty(),
-        _ => false,
-    };
-    let entries = entries.into_iter().filter(|(_, value)| !empty(value));
-    Value::Object(entries.collect())
 }
 
 impl Thing for Session {
@@ -256,12 +241,4 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn ids(session: &Value) -> Result<Ids, Failure> {
     Ok([("id".to_owned(), text(session, "/id")?.into())].into())
-}
-
-/// The id that a create or a search told.
-pub(super) fn id(ids: &Ids) -> Result<String, Failure> {
-    let id = ids.get("id").and_then(Value::as_str);
-    let id = id.filter(|id| !id.is_empty());
-    id.map(str::to_owned)
-        .ok_or_else(|| Failure::new(Reason::Capture, "there is no id of what is to be removed"))
 }

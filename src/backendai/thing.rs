@@ -74,6 +74,14 @@ pub(super) fn open(key: &str, value: impl Into<Value>) -> Capture {
     }
 }
 
+/// The id that a create or a search told.
+pub(super) fn id(ids: &Ids) -> Result<String, Failure> {
+    let id = ids.get("id").and_then(Value::as_str);
+    let id = id.filter(|id| !id.is_empty());
+    id.map(str::to_owned)
+        .ok_or_else(|| Failure::new(Reason::Capture, "there is no id of what is to be removed"))
+}
+
 /// The one of several finds, if there is one.
 pub(super) fn only(found: Vec<Ids>) -> Result<Option<Ids>, Failure> {
     let mut found = found.into_iter();

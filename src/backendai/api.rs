@@ -30,6 +30,8 @@ pub(super) struct Api<'a, 'c> {
     pub(super) context: &'a mut Context<'c>,
     /// Whether the target may have changed.
     pub(super) changed: bool,
+    /// What was asked for was there before, and is not ours to remove.
+    pub(super) is_lent: bool,
     /// The last answer to a call that may have changed something.
     pub(super) last: Option<Reply>,
 }
@@ -42,6 +44,7 @@ impl<'a, 'c> Api<'a, 'c> {
         Self {
             context,
             changed: false,
+            is_lent: false,
             last: None,
         }
     }

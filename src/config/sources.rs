@@ -20,12 +20,13 @@ macro_rules! built_in {
 }
 
 /// The specs that come with the binary, by file name.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     built_in!("session"),
     built_in!("cluster"),
     built_in!("session-failure"),
     built_in!("model-service"),
     built_in!("login"),
+    built_in!("lasting"),
 ];
 
 /// One parsed spec file.

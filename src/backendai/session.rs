@@ -5,9 +5,10 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::api::{Api, encoded, filled, text};
+use super::api::{Api, accepted, encoded, filled, text};
+use super::folder::quoted;
 use super::thing::{Ids, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
@@ -57,7 +58,9 @@ pub(super) struct Mark {
 impl Order {
     /// The body of the request. Everything that would let the manager give us somebody else's
     /// session, or take ours away for another, is switched off.
-    fn body(&self) -> Value {
+    fn body(&self, version: u32) -> Value {
+        // Before version 9 the manager refuses what it does not know.
+        let known = |value: Value| if version < 9 { Value::Null } else { value };
         let config = json!({
             "resources": self.resources,
             "resource_opts": self.resource_opts,
@@ -69,8 +72,8 @@ impl Order {
             "mount_id_map": if self.mount_ids.is_empty() { None } else { Some(&self.mount_paths) },
         });
         let body = json!({
-            "session_name": self.called,
-            "session_type": self.r#type,
+            "name": self.called,
+            "type": self.r#type,
             "image": self.image,
             "architecture": self.architecture,
             "template_id": self.template,
@@ -78,14 +81,14 @@ impl Order {
             "domain": self.domain,
             "cluster_mode": self.cluster_mode,
             "cluster_size": self.cluster_size,
-            "startup_command": self.startup_command,
+            "startupCommand": self.startup_command,
             "bootstrap_script": self.bootstrap_script,
-            "batch_timeout": self.batch_timeout,
+            "batch_timeout": known(json!(self.batch_timeout)),
             "dependencies": self.dependencies,
-            "enqueue_only": self.max_wait.is_none(),
-            "max_wait_seconds": self.max_wait,
-            "reuse": false,
-            "is_preemptible": false,
+            "enqueueOnly": self.max_wait.is_none(),
+            "maxWaitSeconds": self.max_wait,
+            "reuseIfExists": false,
+            "is_preemptible": known(json!(false)),
             "config": filled(config),
         });
         filled(body)
@@ -153,7 +156,8 @@ impl Thing for Session {
             None => "/session",
             Some(_) => "/session/_/create-from-template",
         };
-        let answer = api.change(Method::POST, path, &order.body()).await?;
+        let version = api.version().await?;
+        let answer = api.change(Method::POST, path, &order.body(version)).await?;
         if answer["created"] == Value::Bool(false) {
             let what = "the session is another one's of the same name, though reuse is off";
             return Err(Failure::new(Reason::Assertion, what));
@@ -193,48 +197,59 @@ impl Thing for Session {
         prefix: &str,
         api: &mut Api<'_, '_>,
     ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
-        let data = api.query(ALIVE, json!({ "filter": ALIVE_FILTER })).await?;
-        let edges = data.pointer("/compute_session_nodes/edges");
+        let name = quoted(&format!("{prefix}%"));
+        let filter =
+            format!(r#"name like {name} & status != "TERMINATED" & status != "CANCELLED""#);
+        let data = api.query(ALIVE, json!({ "filter": filter })).await?;
+        let items = data.pointer("/compute_session_list/items");
         let mut listed = Vec::new();
-        for edge in edges.and_then(Value::as_array).into_iter().flatten() {
-            let name = text(edge, "/node/name")?;
-            if name.starts_with(prefix) {
-                let id = text(edge, "/node/row_id")?;
-                let mark = Mark { name: name.clone() };
-                listed.push((name, mark, [("id".to_owned(), id.into())].into()));
-            }
+        for item in items.and_then(Value::as_array).into_iter().flatten() {
+            let name = text(item, "/name")?;
+            let id = text(item, "/session_id")?;
+            let mark = Mark { name: name.clone() };
+            listed.push((name, mark, [("id".to_owned(), id.into())].into()));
         }
         Ok(listed)
     }
 
     /// A destroyed session is only marked: it is gone when its containers are. One that lingers is
-    /// destroyed by force when half of the time is over.
+    /// destroyed by force when half of the time is over; before, some managers refuse to destroy
+    /// what is just starting or ending.
     async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
-        let id = id(ids)?;
-        let path = format!("/session/{}", encoded(&id));
-        let was_there = api.remove(Method::DELETE, &path, None).await?;
+        let path = format!("/session/{}", encoded(&id(ids)?));
         let left = api.context.deadline - Instant::now();
         let half = api.context.deadline - left / 2;
-        let mut forced = false;
+        let (mut was_there, mut asked) = (false, false);
         while let Some(session) = api.get_if_there(&path).await? {
             let status = session["status"].as_str().unwrap_or_default();
             if GONE.contains(&status) {
                 break;
             }
-            if !forced && (status == "ERROR" || Instant::now() >= half) {
-                let path = format!("{path}?forced=true");
-                api.remove(Method::DELETE, &path, None).await?;
-                forced = true;
+            was_there = true;
+            api.context.note(format!("the session is {status}"));
+            let force = status == "ERROR" || Instant::now() >= half;
+            if !asked || force {
+                asked = destroy(&path, force, api).await?;
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
         Ok(was_there)
     }
 }
 
-const ALIVE: &str = "query($filter: String!) { compute_session_nodes(filter: $filter) {
-    edges { node { row_id name } } } }";
-const ALIVE_FILTER: &str = r#"status != "TERMINATED" & status != "CANCELLED""#;
+/// Asks once; `false` if the manager would not do it now.
+async fn destroy(path: &str, force: bool, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    let path = format!("{path}?forced={force}");
+    let reply = api.send(Method::DELETE, &path, None).await?;
+    if [403, 404].contains(&reply.answer.status) {
+        return Ok(false);
+    }
+    accepted(&reply, "DELETE /session").map(|_| true)
+}
+
+/// How many leftovers are told at once.
+const ALIVE: &str = "query($filter: String) {
+    compute_session_list(limit: 100, offset: 0, filter: $filter) { items { session_id name } } }";
 
 /// Between two looks at a session that is being destroyed.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(500);

@@ -39,7 +39,6 @@ pub(super) struct Order {
     environ: Map<String, Value>,
     mounts: Vec<String>,
     mount_ids: Vec<String>,
-    mount_paths: Map<String, Value>,
     startup_command: Option<String>,
     bootstrap_script: Option<String>,
     batch_timeout: Option<Value>,
@@ -61,15 +60,17 @@ impl Order {
     fn body(&self, version: u32) -> Value {
         // Before version 9 the manager refuses what it does not know.
         let known = |value: Value| if version < 9 { Value::Null } else { value };
+        let (mounts, mount_map) = placed(&self.mounts);
+        let (mount_ids, mount_id_map) = placed(&self.mount_ids);
         let config = json!({
             "resources": self.resources,
             "resource_opts": self.resource_opts,
             "environ": self.environ,
             "scaling_group": self.scaling_group,
-            "mounts": self.mounts,
-            "mount_map": if self.mount_ids.is_empty() { Some(&self.mount_paths) } else { None },
-            "mount_ids": self.mount_ids,
-            "mount_id_map": if self.mount_ids.is_empty() { None } else { Some(&self.mount_paths) },
+            "mounts": mounts,
+            "mount_map": mount_map,
+            "mount_ids": mount_ids,
+            "mount_id_map": mount_id_map,
         });
         let body = json!({
             "name": self.called,
@@ -93,6 +94,22 @@ impl Order {
         });
         filled(body)
     }
+}
+
+/// What is mounted, and where, if that is said: `FOLDER:/path`.
+fn placed(mounts: &[String]) -> (Vec<&str>, Map<String, Value>) {
+    let mut folders = Vec::new();
+    let mut paths = Map::new();
+    for mount in mounts {
+        match mount.split_once(":/") {
+            Some((folder, path)) => {
+                folders.push(folder);
+                paths.insert(folder.to_owned(), format!("/{path}").into());
+            }
+            None => folders.push(mount),
+        }
+    }
+    (folders, paths)
 }
 
 impl Thing for Session {
@@ -121,9 +138,14 @@ impl Thing for Session {
         ),
         Key::optional("resource_opts", "such as { shmem = \"64m\" }"),
         Key::optional("environ", "environment variables"),
-        Key::optional("mounts", "names of folders to mount"),
-        Key::optional("mount_ids", "ids of folders to mount"),
-        Key::optional("mount_paths", "where: { \"NAME OR ID\" = \"/path\" }"),
+        Key::optional(
+            "mounts",
+            "names of folders to mount: \"NAME\" or \"NAME:/path\"",
+        ),
+        Key::optional(
+            "mount_ids",
+            "ids of folders to mount: \"ID\" or \"ID:/path\"",
+        ),
         Key::optional("startup_command", "what a batch session runs"),
         Key::optional("bootstrap_script", "what runs before the session starts"),
         Key::optional(
@@ -256,4 +278,19 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn ids(session: &Value) -> Result<Ids, Failure> {
     Ok([("id".to_owned(), text(session, "/id")?.into())].into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_may_say_where() {
+        let mounts = ["data", "model:/models", "odd:name", "own:/home/work/own:1"];
+        let mounts = mounts.map(str::to_owned);
+        let (folders, paths) = placed(&mounts);
+        assert_eq!(folders, ["data", "model", "odd:name", "own"]);
+        let there = json!({ "model": "/models", "own": "/home/work/own:1" });
+        assert_eq!(Value::Object(paths), there);
+    }
 }

@@ -130,6 +130,25 @@ pub struct RunRef {
     pub id: Arc<str>,
 }
 
+impl RunRef {
+    /// The trace that its requests belong to, as `traceparent` has it.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        trace_id(&self.id)
+    }
+}
+
+/// The W3C trace id of a run: made from its id, so that who knows one of them knows the other.
+#[must_use]
+pub fn trace_id(run: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, run.as_bytes());
+    let bytes = hash.as_ref()[..16].iter();
+    let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
 /// Where the time of one HTTP attempt went. What did not take place is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpPhases {
@@ -141,7 +160,8 @@ pub struct HttpPhases {
     pub tls: Option<Duration>,
     /// From the start of sending the request to the response head.
     pub first_byte: Option<Duration>,
-    /// From the response head to the end of the body.
+    /// From the response head to the end of the body; absent where the body is listened to for as
+    /// long as the listener likes.
     pub transfer: Option<Duration>,
 }
 

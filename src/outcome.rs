@@ -100,11 +100,13 @@ pub enum Cause {
     Input,
     /// Too much of this kind is still owed on this target.
     Owed,
+    /// The target lacks what the spec requires.
+    NotApplicable,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Cancelled,
         Self::Panic,
         Self::Journal,
@@ -112,6 +114,7 @@ impl Cause {
         Self::Secret,
         Self::Input,
         Self::Owed,
+        Self::NotApplicable,
     ];
 
     /// The word used as the `cause` label.
@@ -125,6 +128,7 @@ impl Cause {
             Self::Secret => "secret",
             Self::Input => "input",
             Self::Owed => "owed",
+            Self::NotApplicable => "not_applicable",
         }
     }
 }
@@ -142,6 +146,20 @@ pub enum Fault {
     Target(Reason),
     /// Ours, or a cancellation: the run is inconclusive.
     Ours(Cause),
+}
+
+impl Fault {
+    /// What it says when a prerequisite was asked for: an answer other than the expected one means
+    /// that the target lacks it; anything else is as always.
+    #[must_use]
+    pub fn of_prerequisite(self) -> Self {
+        match self {
+            Self::Target(Reason::Status | Reason::Assertion | Reason::Capture) => {
+                Self::Ours(Cause::NotApplicable)
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -177,13 +195,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// `pass`, `fail`, `error` or `cancelled`.
+    /// `pass`, `fail`, `error`, `cancelled` or `not_applicable`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Fail(_) => "fail",
             Self::Inconclusive(Cause::Cancelled) => "cancelled",
+            Self::Inconclusive(Cause::NotApplicable) => "not_applicable",
             Self::Inconclusive(_) => "error",
         }
     }

@@ -12,7 +12,8 @@ use testerd::journal::MemoryJournal;
 use testerd::outcome::{Failure, Verdict};
 use testerd::runner::{Begun, Runner, Stop};
 use testerd::spec::{
-    Action, Case, Context, Done, Retry, Scheduled, Sequence, Step, Target, TargetKind, Work,
+    Action, Case, Context, Done, HeaderAuth, Retry, Scheduled, Sequence, Step, Target, TargetKind,
+    Work,
 };
 
 use crate::fixtures;
@@ -36,6 +37,8 @@ fn scheduled() -> Result<Scheduled, Box<dyn std::error::Error>> {
             poll: None,
             always: false,
             allow_failure: false,
+            prerequisite: false,
+            acting: None,
             reads: Vec::new(),
         })
     };
@@ -45,12 +48,14 @@ fn scheduled() -> Result<Scheduled, Box<dyn std::error::Error>> {
             name: info.identity.target.clone(),
             kind: TargetKind::Http,
             endpoint: Endpoint::parse("http://127.0.0.1:8091")?,
-            auth: None,
+            auth: Arc::new(HeaderAuth::Nobody),
+            secrets: std::collections::BTreeMap::new(),
             concurrency: 1,
         }),
         case: Case::Sequence(Sequence {
             name: None,
             timeout: None,
+            optional: false,
             cases,
         }),
         info: Arc::new(info),

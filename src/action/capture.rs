@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use serde_json::Value;
+use serde_json_path::JsonPath;
 
 use super::expect::{POINTER_HELP, Reply, excerpt, is_pointer};
 use crate::outcome::{Failure, Reason};
@@ -9,11 +10,14 @@ use crate::secret::Redactor;
 use crate::spec::Capture;
 use crate::text::{Fields, Raw};
 
-const SOURCES: &str = "take it from \"json:/pointer\", \"header:name\", \"status\" or \"body\"";
+const SOURCES: &str =
+    "take it from \"json:/pointer\", \"jsonpath:$.path\", \"header:name\", \"status\" or \"body\"";
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Source {
     Json(String),
+    /// RFC 9535; it must name exactly one value.
+    JsonPath(JsonPath, String),
     Header(HeaderName),
     Status,
     Body,
@@ -21,11 +25,11 @@ enum Source {
 
 /// The captures of one request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Captures(Vec<(String, Source, bool)>);
+pub(crate) struct Captures(Vec<(String, Source, bool)>);
 
 impl Captures {
     /// Reads a `capture` table.
-    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+    pub(crate) fn read(mut fields: Fields<'_, '_>) -> Self {
         let mut captures = Vec::new();
         for entry in fields.entries() {
             let word =
@@ -66,7 +70,7 @@ impl Captures {
     }
 
     /// What is written, and whether it is secret.
-    pub(super) fn writes(&self) -> Vec<(String, bool)> {
+    pub(crate) fn writes(&self) -> Vec<(String, bool)> {
         self.0
             .iter()
             .map(|(key, _, secret)| (key.clone(), *secret))
@@ -74,7 +78,7 @@ impl Captures {
     }
 
     /// Takes them from an answer.
-    pub(super) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
+    pub(crate) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
         let captures = self.0.iter().map(|(key, source, secret)| {
             let value = source.of(reply).ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
@@ -91,24 +95,32 @@ impl Captures {
 
     /// What is said of an answer, without the secrets in it: when its step fails they are never
     /// captured, and nobody else would know them.
-    pub(super) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
+    pub(crate) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
+        failure.message = self.hush_text(reply, &[], &failure.message);
+        failure
+    }
+
+    /// The same of a text, and without the secrets that were taken before.
+    pub(crate) fn hush_text(&self, reply: &Reply, taken: &[Capture], text: &str) -> String {
         let mut redactor = Redactor::default();
+        let taken = taken.iter().filter(|capture| capture.secret);
+        taken.for_each(|capture| redactor.learn_value(&capture.value));
         let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
         for value in secrets.filter_map(|(_, source, _)| source.of(reply)) {
             redactor.learn_value(&value);
         }
-        failure.message = redactor.redact(&failure.message);
-        failure
+        redactor.redact(text)
     }
 
     /// Takes them, relative to one item of an answer; each must be usable as an id.
     pub(super) fn take_ids(&self, item: &Value) -> Result<Vec<Capture>, Failure> {
         let captures = self.0.iter().map(|(key, source, secret)| {
             let value = match source {
-                Source::Json(pointer) => item.pointer(pointer),
+                Source::Json(pointer) => item.pointer(pointer).cloned(),
+                Source::JsonPath(path, _) => only(path, item),
                 Source::Header(_) | Source::Status | Source::Body => None,
             };
-            let value = value.cloned().unwrap_or(Value::Null);
+            let value = value.unwrap_or(Value::Null);
             Ok(Capture {
                 key: key.clone(),
                 value,
@@ -132,11 +144,11 @@ impl Captures {
         captures.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether every source is a JSON pointer.
+    /// Whether every source is a place in JSON.
     pub(super) fn only_json(&self) -> bool {
         self.0
             .iter()
-            .all(|(_, source, _)| matches!(source, Source::Json(_)))
+            .all(|(_, source, _)| matches!(source, Source::Json(_) | Source::JsonPath(..)))
     }
 }
 
@@ -163,6 +175,7 @@ impl Source {
     fn of(&self, reply: &Reply) -> Option<Value> {
         match self {
             Self::Json(pointer) => reply.json()?.pointer(pointer).cloned(),
+            Self::JsonPath(path, _) => only(path, reply.json()?),
             Self::Header(name) => reply.header(name).map(Value::from),
             Self::Status => Some(Value::from(reply.answer.status)),
             Self::Body => Some(Value::from(reply.text())),
@@ -172,6 +185,7 @@ impl Source {
     fn describe(&self) -> String {
         match self {
             Self::Json(pointer) => format!("json:{pointer}"),
+            Self::JsonPath(_, text) => format!("jsonpath:{text}"),
             Self::Header(name) => format!("header:{name}"),
             Self::Status => "status".into(),
             Self::Body => "body".into(),
@@ -179,10 +193,18 @@ impl Source {
     }
 }
 
+/// The one value that a path names.
+fn only(path: &JsonPath, json: &Value) -> Option<Value> {
+    path.query(json).exactly_one().ok().cloned()
+}
+
 fn source(text: &str) -> Result<Source, &'static str> {
     match text.split_once(':') {
         Some(("json", pointer)) if is_pointer(pointer) => Ok(Source::Json(pointer.to_owned())),
         Some(("json", _)) => Err(POINTER_HELP),
+        Some(("jsonpath", path)) => JsonPath::parse(path)
+            .map(|parsed| Source::JsonPath(parsed, path.to_owned()))
+            .map_err(|_| "a JSONPath (RFC 9535) begins with `$`, such as \"$.items[0].name\""),
         Some(("header", name)) => HeaderName::try_from(name)
             .map(Source::Header)
             .map_err(|_| SOURCES),

@@ -1,38 +1,65 @@
 //! What an HTTP answer should be, and how it is not.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use regex::Regex;
 use serde_json::Value;
 
+use super::items::Item;
 use super::refused;
 use crate::client::Answer;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Fault, Reason};
 use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
 
 /// How much of an unexpected text a message shows.
 const EXCERPT: usize = 200;
 
 /// An answer with what is derived from it.
-pub(super) struct Reply {
-    pub(super) answer: Answer,
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
     pub(super) duration: Duration,
-    json: OnceCell<Option<Value>>,
+    /// What an unexpected status says.
+    pub(crate) reason: Reason,
+    /// How messages call the body.
+    noun: &'static str,
+    json: OnceLock<Option<Value>>,
 }
 
 impl Reply {
-    pub(super) fn new(answer: Answer, duration: Duration) -> Self {
+    pub(crate) fn new(answer: Answer, duration: Duration, reason: Reason) -> Self {
         Self {
             answer,
             duration,
-            json: OnceCell::new(),
+            reason,
+            noun: "the body",
+            json: OnceLock::new(),
+        }
+    }
+
+    /// One piece of an answer that goes on, as if it were the whole body.
+    pub(super) fn part(
+        noun: &'static str,
+        status: u16,
+        headers: &HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let (headers, body) = (headers.clone(), body.into());
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        Self {
+            noun,
+            ..Self::new(answer, Duration::ZERO, Reason::of_status(status))
         }
     }
 
     /// The body as JSON, if it is.
-    pub(super) fn json(&self) -> Option<&Value> {
+    pub(crate) fn json(&self) -> Option<&Value> {
         self.json
             .get_or_init(|| serde_json::from_slice(&self.answer.body).ok())
             .as_ref()
@@ -54,16 +81,17 @@ impl Reply {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    fn excerpt(&self) -> String {
+    /// How the body begins.
+    pub(crate) fn excerpt(&self) -> String {
         match excerpt(&self.text()) {
-            text if text.is_empty() => "the body is empty".into(),
-            text => format!("the body begins: {text}"),
+            text if text.is_empty() => format!("{} is empty", self.noun),
+            text => format!("{} begins: {text}", self.noun),
         }
     }
 }
 
 /// The beginning of a text, on one line.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(EXCERPT).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -94,30 +122,33 @@ impl Status {
 }
 
 /// What must hold of an answer.
-pub(super) struct Expectation {
+#[derive(Default)]
+pub(crate) struct Expectation {
     status: Vec<Status>,
     header: Vec<(HeaderName, Template)>,
-    json: Vec<(String, ValueTemplate)>,
-    text: Option<Template>,
-    matches: Option<Regex>,
+    content: Content,
     max_duration: Option<Duration>,
 }
 
 impl Expectation {
     /// Any 2xx: what holds when nothing is said.
-    pub(super) fn success() -> Self {
+    pub(crate) fn success() -> Self {
         Self {
             status: vec![Status::Class(2)],
-            header: Vec::new(),
-            json: Vec::new(),
-            text: None,
-            matches: None,
-            max_duration: None,
+            ..Self::default()
+        }
+    }
+
+    /// This status and no other.
+    pub(super) fn status(code: u16) -> Self {
+        Self {
+            status: vec![Status::Exactly(code)],
+            ..Self::default()
         }
     }
 
     /// Reads the keys of an `expect` table; without `status`, any 2xx.
-    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
+    pub(crate) fn read(mut fields: Fields<'_, '_>) -> Self {
         let mut expectation = Self::success();
         if fields.has("status") {
             expectation.status = statuses(&mut fields, "status");
@@ -125,34 +156,19 @@ impl Expectation {
         if let Some(mut headers) = fields.table("header") {
             expectation.header = header_templates(&mut headers);
         }
-        if let Some(mut pointers) = fields.table("json") {
-            expectation.json = json_pointers(&mut pointers);
-        }
-        expectation.text = fields.template("text");
-        if let Some(pattern) = fields.string("matches") {
-            match Regex::new(&pattern) {
-                Ok(regex) => expectation.matches = Some(regex),
-                Err(error) => {
-                    let what = format!(
-                        "is not a regular expression: {}",
-                        excerpt(&error.to_string())
-                    );
-                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
-                }
-            }
-        }
+        expectation.content = Content::read(&mut fields);
         expectation.max_duration = fields.duration("max_duration", Duration::from_millis(1));
         fields.finish();
         expectation
     }
 
     /// Says how the answer is not as expected.
-    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
+    pub(crate) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
         let status = reply.answer.status;
         if !self.status.iter().any(|expected| expected.matches(status)) {
             let expected: Vec<_> = self.status.iter().map(|s| s.describe()).collect();
             return Err(Failure::new(
-                Reason::of_status(status),
+                reply.reason,
                 format!(
                     "status is {status}, expected {}; {}",
                     expected.join(" or "),
@@ -167,6 +183,69 @@ impl Expectation {
                 &expected.text(lookup, plain).map_err(|e| refused(&e))?,
             )?;
         }
+        self.content.check(reply, lookup)?;
+        if let Some(limit) = self.max_duration
+            && reply.duration > limit
+        {
+            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
+            return Err(Failure::new(Reason::Assertion, what));
+        }
+        Ok(())
+    }
+}
+
+/// What must hold of a body, an event's data or a message.
+#[derive(Default)]
+pub(super) struct Content {
+    json: Vec<(String, ValueTemplate)>,
+    /// Where there must be a value, whatever it is.
+    has: Vec<String>,
+    /// What arrays must have, and must not have.
+    items: Vec<Item>,
+    /// All of it.
+    equals: Option<Template>,
+    text: Option<Template>,
+    matches: Option<Regex>,
+}
+
+impl Content {
+    /// Reads `json`, `has`, `contains`, `lacks`, `equals`, `text` and `matches`.
+    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let mut content = Self::default();
+        if let Some(mut pointers) = fields.table("json") {
+            content.json = json_pointers(&mut pointers);
+        }
+        for (pointer, _) in fields.strings("has") {
+            if !is_pointer(&pointer) {
+                let what = format!("`{pointer}` is not a JSON pointer");
+                fields.problem("has", what, POINTER_HELP);
+            }
+            content.has.push(pointer);
+        }
+        for (key, wanted) in [("contains", true), ("lacks", false)] {
+            if let Some(arrays) = fields.table(key) {
+                content.items.extend(Item::read(arrays, wanted));
+            }
+        }
+        content.equals = fields.template("equals");
+        content.text = fields.template("text");
+        if let Some(pattern) = fields.string("matches") {
+            match Regex::new(&pattern) {
+                Ok(regex) => content.matches = Some(regex),
+                Err(error) => {
+                    let what = format!(
+                        "is not a regular expression: {}",
+                        excerpt(&error.to_string())
+                    );
+                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
+                }
+            }
+        }
+        content
+    }
+
+    /// Says how the content is not as expected.
+    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
         for (pointer, expected) in &self.json {
             check_json(
                 reply,
@@ -174,11 +253,30 @@ impl Expectation {
                 &expected.value(lookup).map_err(|e| refused(&e))?,
             )?;
         }
+        for pointer in &self.has {
+            let value = reply.json().and_then(|json| json.pointer(pointer));
+            if value.is_none_or(Value::is_null) {
+                let what = format!("there is no json {pointer}; {}", reply.excerpt());
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
+        for item in &self.items {
+            item.check(reply.json(), lookup)?;
+        }
+        if let Some(all) = &self.equals {
+            let all = all.text(lookup, plain).map_err(|e| refused(&e))?;
+            if reply.answer.body != all.as_bytes() {
+                let (noun, all) = (reply.noun, excerpt(&all));
+                let what = format!("{noun} is not `{all}`; {}", reply.excerpt());
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
         if let Some(text) = &self.text {
             let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
             if !reply.text().contains(&text) {
                 let what = format!(
-                    "the body does not contain `{}`; {}",
+                    "{} does not contain `{}`; {}",
+                    reply.noun,
                     excerpt(&text),
                     reply.excerpt()
                 );
@@ -188,16 +286,27 @@ impl Expectation {
         if let Some(regex) = &self.matches
             && !regex.is_match(&reply.text())
         {
-            let what = format!("the body does not match `{regex}`; {}", reply.excerpt());
-            return Err(Failure::new(Reason::Assertion, what));
-        }
-        if let Some(limit) = self.max_duration
-            && reply.duration > limit
-        {
-            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
+            let what = format!(
+                "{} does not match `{regex}`; {}",
+                reply.noun,
+                reply.excerpt()
+            );
             return Err(Failure::new(Reason::Assertion, what));
         }
         Ok(())
+    }
+
+    /// Why the content is something else, if it is; an error if that cannot be said.
+    pub(super) fn differs(
+        &self,
+        reply: &Reply,
+        lookup: &dyn Lookup,
+    ) -> Result<Option<String>, Failure> {
+        match self.check(reply, lookup) {
+            Ok(()) => Ok(None),
+            Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure.message)),
+            Err(failure) => Err(failure),
+        }
     }
 }
 
@@ -221,7 +330,7 @@ fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), 
 
 fn check_json(reply: &Reply, pointer: &str, expected: &Value) -> Result<(), Failure> {
     let Some(json) = reply.json() else {
-        let what = format!("the body is not JSON; {}", reply.excerpt());
+        let what = format!("{} is not JSON; {}", reply.noun, reply.excerpt());
         return Err(Failure::new(Reason::Assertion, what));
     };
     match json.pointer(pointer) {

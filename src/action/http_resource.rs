@@ -306,7 +306,7 @@ impl HttpResource {
 
 /// Whether a status says for certain that nothing was made. 408, 409, 425 and 499 do not: the
 /// first request of a lost pair may have been carried out.
-fn refusal_is_certain(status: u16) -> bool {
+pub(crate) fn refusal_is_certain(status: u16) -> bool {
     (400..500).contains(&status) && ![408, 409, 425, 499].contains(&status)
 }
 

@@ -4,23 +4,40 @@
 //! its own keys, performs once, and leaves deadlines, retries and recording to the runner.
 
 mod capture;
+mod examine;
 mod expect;
 mod http;
 mod http_resource;
+mod items;
+mod keys;
 mod request;
 mod sleep;
+mod sse;
+mod websocket;
 
 use std::fmt;
 
+pub use self::examine::examine;
 pub use self::http::build as build_http;
 pub use self::http_resource::{
     KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
 };
+pub use self::keys::Key;
 pub use self::sleep::build as build_sleep;
+pub use self::sse::build as build_sse;
+pub use self::websocket::build as build_websocket;
+
+// For the actions of one kind of target, which live beside this module.
+pub(crate) use self::capture::Captures;
+pub(crate) use self::examine::reach;
+pub(crate) use self::expect::{Expectation, Reply, excerpt};
+pub(crate) use self::http_resource::refusal_is_certain;
+pub(crate) use self::keys::Keys;
+pub(crate) use self::request::broken_record;
 
 use crate::outcome::{Cause, Failure};
-use crate::spec::Work;
-use crate::text::Refused;
+use crate::spec::{TargetKind, Undoer, Work};
+use crate::text::{Fields, Refused};
 
 /// What a builder must know of the step whose keys it reads.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +56,26 @@ pub struct Built {
     pub writes: Vec<(String, bool)>,
     /// Captures of others that its undo record would hold.
     pub recorded: Vec<(crate::text::Read, crate::text::At)>,
+}
+
+/// One thing that a step can do.
+pub struct Entry {
+    /// The name that specs write after `use`.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// The kind of target it needs, if any.
+    pub needs: Option<TargetKind>,
+    /// Whether it is undone.
+    pub is_resource: bool,
+    /// Whether it may poll.
+    pub polls: bool,
+    /// Whether its attempts speak HTTP.
+    pub speaks_http: bool,
+    /// Reads its keys.
+    pub build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
+    /// Carries out the undos whose kind is its name.
+    pub undo: Option<Undoer>,
 }
 
 impl fmt::Debug for Built {

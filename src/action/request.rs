@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
 use super::refused;
-use crate::client::{DEFAULT_BODY_LIMIT, Request};
-use crate::event::HttpPhases;
+use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
 use crate::spec::Context;
 use crate::text::{Fields, Lookup, Params, Refused, Template, ValueTemplate, encode_path, plain};
@@ -22,11 +21,18 @@ const LARGEST_BODY: u64 = 1 << 30;
 /// A request with `${…}` in it.
 pub(super) struct RequestTemplate {
     method: Method,
-    path: Template,
+    place: Place,
     headers: Vec<(HeaderName, Template)>,
     body: Body,
     reuse: bool,
     body_limit: u64,
+}
+
+enum Place {
+    /// Behind the target's endpoint, with the target's authentication.
+    Path(Template),
+    /// Anywhere, without it: an address that the target has told.
+    Url(Template),
 }
 
 enum Body {
@@ -53,17 +59,7 @@ impl RequestTemplate {
     /// Reads `method`, `path`, `headers`, `json` or `body`, `reuse` and `body_limit`.
     pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let method = read_method(fields).unwrap_or(method);
-        if !fields.has("path") {
-            fields.missing("path", "say what to ask for, such as path = \"/health\"");
-        }
-        let path = fields.template("path");
-        if let Some(path) = &path {
-            check_path(path, fields);
-        }
-        let headers = fields
-            .table("headers")
-            .map(|mut headers| header_templates(&mut headers))
-            .unwrap_or_default();
+        let bare = Self::read_bare(fields);
         let body = match (fields.value("json"), fields.template("body")) {
             (Some(json), text) => {
                 if text.is_some() {
@@ -75,19 +71,34 @@ impl RequestTemplate {
             (None, None) => Body::None,
         };
         let reuse = fields.flag("reuse");
-        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
         Some(Self {
             method,
-            path: path?,
-            headers,
             body,
             reuse,
+            ..bare?
+        })
+    }
+
+    /// Reads `path`, `headers` and `body_limit`: a GET without a body.
+    pub(super) fn read_bare(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let place = read_place(fields);
+        let headers = fields
+            .table("headers")
+            .map(|mut headers| header_templates(&mut headers))
+            .unwrap_or_default();
+        let body_limit = fields.integer("body_limit", 1..=LARGEST_BODY);
+        Some(Self {
+            method: Method::GET,
+            place: place?,
+            headers,
+            body: Body::None,
+            reuse: false,
             body_limit: body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
 
-    /// The request, everything put in.
-    fn render(&self, lookup: &dyn Lookup) -> Result<Request, Refused> {
+    /// The request, everything put in, and the endpoint if it is not the target's.
+    fn render(&self, lookup: &dyn Lookup) -> Result<(Request, Option<Endpoint>), Refused> {
         let mut headers = HeaderMap::new();
         let body = match &self.body {
             Body::None => Bytes::new(),
@@ -107,14 +118,24 @@ impl RequestTemplate {
             })?;
             headers.insert(name, value);
         }
-        Ok(Request {
+        let (path, elsewhere) = match &self.place {
+            Place::Path(path) => (path.text(lookup, encode_path)?, None),
+            Place::Url(url) => {
+                let url = url.text(lookup, plain)?;
+                let (endpoint, path) = Endpoint::split(&url)
+                    .map_err(|error| Refused::Value(format!("`url` is no address: {error}")))?;
+                (path, Some(endpoint))
+            }
+        };
+        let request = Request {
             method: self.method.clone(),
-            path: self.path.text(lookup, encode_path)?,
+            path,
             headers,
             body,
             body_limit: self.body_limit,
             reuse: self.reuse,
-        })
+        };
+        Ok((request, elsewhere))
     }
 
     /// What an undo record holds of it.
@@ -130,7 +151,13 @@ impl RequestTemplate {
         };
         Ok(RequestData {
             method: self.method.to_string(),
-            path: self.path.partial(lookup, own, encode_path)?,
+            path: match &self.place {
+                Place::Path(path) => path.partial(lookup, own, encode_path)?,
+                Place::Url(_) => {
+                    let what = "an undo goes to the target: write `path`, not `url`";
+                    return Err(Refused::Value(what.into()));
+                }
+            },
             headers: headers.collect::<Result<_, Refused>>()?,
             json,
             body,
@@ -158,7 +185,7 @@ impl RequestTemplate {
                 .method
                 .parse()
                 .map_err(|_| format!("{} is no method", data.method))?,
-            path: text(&data.path)?,
+            place: Place::Path(text(&data.path)?),
             headers: headers.collect::<Result<_, String>>()?,
             body,
             reuse: false,
@@ -168,7 +195,8 @@ impl RequestTemplate {
 
     /// Whether `${name.key}` stands anywhere in it.
     pub(super) fn reads(&self, name: &str, key: &str) -> bool {
-        self.path.reads(name, key)
+        let (Place::Path(place) | Place::Url(place)) = &self.place;
+        place.reads(name, key)
             || self.headers.iter().any(|(_, value)| value.reads(name, key))
             || match &self.body {
                 Body::None => false,
@@ -177,30 +205,51 @@ impl RequestTemplate {
             }
     }
 
-    /// Sends it once, with the target's authentication.
+    /// Sends it once, as who the run is to the target.
     pub(super) async fn send(
         &self,
         context: &mut Context<'_>,
         lookup: &dyn Lookup,
     ) -> Result<Reply, Failure> {
-        let mut request = self.render(lookup).map_err(|error| refused(&error))?;
-        if let Some(authorization) = context.authorization.as_ref().map_err(Failure::clone)? {
-            let headers = &mut request.headers;
-            headers
-                .entry(http::header::AUTHORIZATION)
-                .or_insert_with(|| authorization.clone());
-        }
-        let endpoint = &context.target.endpoint;
-        // In its place before the request is sent: an attempt that is dropped leaves its phases.
-        let at = context.http.len();
-        context.http.push(HttpPhases::default());
-        let phases = &mut context.http[at];
+        let (request, elsewhere) = self.render(lookup).map_err(|error| refused(&error))?;
         let begun = Instant::now();
-        let answer = context
-            .client
-            .send(endpoint, request, context.connections, phases)
-            .await?;
-        Ok(Reply::new(answer, begun.elapsed()))
+        let answer = match elsewhere {
+            None => context.send(request).await?,
+            Some(endpoint) => context.send_to(&endpoint, request).await?,
+        };
+        let reason = context.reason(&answer);
+        Ok(Reply::new(answer, begun.elapsed(), reason))
+    }
+
+    /// Sends it once, and reads the answer as it comes. The headers are added where the request
+    /// has none of their name.
+    pub(super) async fn open(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Stream, Failure> {
+        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        add(&mut request, headers);
+        context.open(request).await
+    }
+
+    /// The same, as the handshake of a WebSocket.
+    pub(super) async fn upgrade(
+        &self,
+        context: &mut Context<'_>,
+        lookup: &dyn Lookup,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Upgrade, Failure> {
+        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        add(&mut request, headers);
+        context.upgrade(request).await
+    }
+}
+
+fn add(request: &mut Request, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
+    for (name, value) in headers {
+        request.headers.entry(name).or_insert(value);
     }
 }
 
@@ -219,6 +268,27 @@ fn read_method(fields: &mut Fields<'_, '_>) -> Option<Method> {
     }
 }
 
+/// Reads `path` or `url`.
+fn read_place(fields: &mut Fields<'_, '_>) -> Option<Place> {
+    match (fields.template("path"), fields.template("url")) {
+        (Some(path), None) => {
+            check_path(&path, fields);
+            Some(Place::Path(path))
+        }
+        (None, Some(url)) => Some(Place::Url(url)),
+        (Some(_), Some(_)) => {
+            fields.problem("url", "stands beside `path`", "keep one of the two");
+            None
+        }
+        (None, None) => {
+            if !fields.has("path") && !fields.has("url") {
+                fields.missing("path", "say what to ask for, such as path = \"/health\"");
+            }
+            None
+        }
+    }
+}
+
 fn check_path(path: &Template, fields: &mut Fields<'_, '_>) {
     if !path.begins_with("/") {
         let help = "a path begins with `/` and is put behind the target's endpoint";
@@ -232,7 +302,7 @@ fn check_path(path: &Template, fields: &mut Fields<'_, '_>) {
 }
 
 /// A value that was refused, as a failure that certainly changed nothing.
-pub(super) fn broken_record(what: impl std::fmt::Display) -> Failure {
+pub(crate) fn broken_record(what: impl std::fmt::Display) -> Failure {
     Failure::new(
         Cause::Input,
         format!("the undo record cannot be read: {what}"),

@@ -1,6 +1,132 @@
 //! Backend.AI: what is its own about requests, sessions, folders, users and model services.
 //!
 //! What any HTTP API could need is in `client` and `action`; here is only what this cluster's
-//! manager does differently.
+//! manager does differently. The facts are those of the managers of 24.09 and 26, see
+//! `docs/backendai.md`.
+//!
+//! To add an action: a file here, and an entry below. To add something that is made and removed:
+//! a [`thing::Thing`].
 
+mod api;
+mod events;
+mod examine;
+mod execute;
+mod folder;
+mod graphql;
+mod group;
+mod identity;
+mod image;
+mod logs;
+mod member;
+mod service;
+mod session;
+mod sharing;
 pub mod signing;
+mod task;
+mod template;
+mod thing;
+mod transfer;
+mod user;
+mod version;
+mod watch;
+
+pub use examine::examine;
+pub use identity::KeyPair;
+
+use crate::action::{Built, Entry, Shape};
+use crate::spec::TargetKind;
+use crate::text::Fields;
+use thing::Thing;
+
+const fn thing<T: Thing>(summary: &'static str) -> Entry {
+    Entry {
+        name: T::KIND,
+        summary,
+        needs: Some(TargetKind::BackendAi),
+        is_resource: true,
+        polls: false,
+        speaks_http: true,
+        build: thing::build::<T>,
+        undo: Some(thing::undo::<T>),
+    }
+}
+
+const fn act(
+    name: &'static str,
+    summary: &'static str,
+    polls: bool,
+    build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
+) -> Entry {
+    Entry {
+        name,
+        summary,
+        needs: Some(TargetKind::BackendAi),
+        is_resource: false,
+        polls,
+        speaks_http: true,
+        build,
+        undo: None,
+    }
+}
+
+/// All of them.
+pub const ENTRIES: [Entry; 18] = [
+    act(
+        "backendai.graphql",
+        "asks or changes something by the GraphQL API and checks the answer",
+        true,
+        graphql::build,
+    ),
+    act(
+        "backendai.await",
+        "waits until a session runs, or has ended one way or the other",
+        false,
+        watch::build,
+    ),
+    act(
+        "backendai.execute",
+        "runs code in a session and checks what it prints",
+        false,
+        execute::build,
+    ),
+    act(
+        "backendai.task",
+        "waits until a background task is done",
+        false,
+        task::build,
+    ),
+    act(
+        "backendai.logs",
+        "reads the log of every container of a session",
+        false,
+        logs::build,
+    ),
+    act(
+        "backendai.replicas",
+        "waits until as many sessions of a model service run as should",
+        false,
+        service::build_replicas,
+    ),
+    act(
+        "backendai.upload",
+        "puts files into a folder, piece by piece, by tus",
+        false,
+        transfer::build_upload,
+    ),
+    act(
+        "backendai.download",
+        "fetches a file of a folder from the storage and checks it",
+        false,
+        transfer::build_download,
+    ),
+    thing::<service::Service>("makes a model service"),
+    thing::<image::Image>("makes an image of a session"),
+    thing::<template::Template>("makes a session template"),
+    thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),
+    thing::<folder::Folder>("makes a storage folder, and removes it with all that is in it"),
+    thing::<user::User>("makes a user to act as, and purges it with all that it owns"),
+    thing::<group::Group>("makes a project, and purges it when the sessions in it have ended"),
+    thing::<member::Member>("makes a user a member of a project, and takes them out again"),
+    thing::<sharing::Invitation>("invites a user to a folder, and takes back what came of it"),
+    thing::<sharing::Share>("shares a project's folder with users, and unshares it"),
+];

@@ -88,6 +88,12 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        /// Ask the targets too: what they are like, and which of the selected specs can run there.
+        #[arg(long)]
+        online: bool,
+        /// Ask only this target; may be repeated.
+        #[arg(long = "target", requires = "online")]
+        targets: Vec<String>,
     },
     /// List specs, and which probe runs them.
     List {
@@ -224,7 +230,12 @@ pub fn main() -> Exit {
             check: false,
             listen,
         } => serve(&file.path, listen, &logging),
-        Command::Serve { file, .. } | Command::Check { file } => check(&file.path),
+        Command::Serve { file, .. } => check(&file.path, None, &logging),
+        Command::Check {
+            file,
+            online,
+            targets,
+        } => check(&file.path, online.then_some(targets), &logging),
         Command::List { file, filter, json } => match compile(&file.path, &Overrides::default()) {
             Ok(mut plan) => {
                 filter.apply(&mut plan);
@@ -353,10 +364,18 @@ fn sweep(path: &Path, state_dir: Option<PathBuf>, args: &SweepArgs, logging: &Lo
     }
 }
 
-fn check(path: &Path) -> Exit {
-    match compile(path, &Overrides::default()) {
-        Ok(plan) => print(&report::check(&plan)),
-        Err(exit) => exit,
+fn check(path: &Path, online: Option<Vec<String>>, logging: &Logging) -> Exit {
+    let plan = match compile(path, &Overrides::default()) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    let exit = print(&report::check(&plan));
+    match (online, logging) {
+        (None, _) => exit,
+        (Some(targets), logging) => match logging.install() {
+            Ok(log) => service::online(&plan, &targets, log),
+            Err(exit) => exit,
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! From an endpoint to a stream that requests can be sent over: one address, no second choice.
+//! From an endpoint to a pipe that requests can be sent over: one address, no second choice.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use super::error::ClientError;
 use super::stopwatch::{Phase, Stopwatch};
 
 /// Bytes in both directions, in the clear or not.
-pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+pub(super) type Pipe = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// Resolves, connects, and shakes hands when there is a TLS configuration.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     tls: Option<&Arc<ClientConfig>>,
     watch: &mut Stopwatch<'_>,
-) -> Result<Stream, ClientError> {
+) -> Result<Pipe, ClientError> {
     let address = if let Some(ip) = endpoint.ip() {
         SocketAddr::new(ip, endpoint.port())
     } else {

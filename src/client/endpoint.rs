@@ -75,6 +75,19 @@ impl Endpoint {
         })
     }
 
+    /// Reads a whole address: the endpoint, and path and query.
+    pub fn split(url: &str) -> Result<(Self, String), EndpointError> {
+        let begin = url.find("://").ok_or(EndpointError::Scheme)? + 3;
+        let end = url[begin..]
+            .find(['/', '?'])
+            .map_or(url.len(), |at| begin + at);
+        let path = match &url[end..] {
+            path if path.starts_with('/') => path.to_owned(),
+            query => format!("/{query}"),
+        };
+        Ok((Self::parse(&url[..end])?, path))
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }

@@ -9,6 +9,7 @@ use std::iter::successors;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
+use tokio_tungstenite::tungstenite;
 
 use super::endpoint::Endpoint;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
@@ -68,9 +69,27 @@ pub enum ClientError {
         /// Why.
         source: hyper::Error,
     },
-    /// The body is longer than allowed; the rest was not read.
-    #[error("the http answer from {to} is longer than {limit} bytes")]
+    /// The answer to a WebSocket handshake does not keep to the protocol.
+    #[error("no websocket handshake with {to}: {what}")]
+    Handshake {
+        /// Host and port.
+        to: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The WebSocket broke off, or did not keep to the protocol.
+    #[error("the websocket to {to} broke off")]
+    WebSocket {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: Box<tungstenite::Error>,
+    },
+    /// An answer, event or message is longer than allowed; the rest was not read.
+    #[error("{what} from {to} is longer than {limit} bytes")]
     TooLong {
+        /// What is too long.
+        what: &'static str,
         /// Host and port.
         to: String,
         /// The request's limit.
@@ -112,9 +131,19 @@ impl ClientError {
         Self::Body { to, source }
     }
 
-    pub(super) fn too_long(endpoint: &Endpoint, limit: u64) -> Self {
+    pub(super) fn handshake(endpoint: &Endpoint, what: &'static str) -> Self {
         let to = endpoint.host_port();
-        Self::TooLong { to, limit }
+        Self::Handshake { to, what }
+    }
+
+    pub(super) fn web_socket(endpoint: &Endpoint, source: tungstenite::Error) -> Self {
+        let (to, source) = (endpoint.host_port(), Box::new(source));
+        Self::WebSocket { to, source }
+    }
+
+    pub(super) fn too_long(endpoint: &Endpoint, what: &'static str, limit: u64) -> Self {
+        let to = endpoint.host_port();
+        Self::TooLong { what, to, limit }
     }
 
     /// Whose fault it is.
@@ -136,9 +165,11 @@ impl ClientError {
             Self::Answer { .. } if causes(self).any(<dyn Error>::is::<rustls::Error>) => {
                 Reason::Tls.into()
             }
-            Self::Answer { .. } | Self::Body { .. } | Self::TooLong { .. } => {
-                Reason::Protocol.into()
-            }
+            Self::Answer { .. }
+            | Self::Body { .. }
+            | Self::Handshake { .. }
+            | Self::WebSocket { .. }
+            | Self::TooLong { .. } => Reason::Protocol.into(),
         }
     }
 
@@ -150,7 +181,11 @@ impl ClientError {
             | Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Tls { .. } => Effect::Nothing,
-            Self::Answer { .. } | Self::Body { .. } | Self::TooLong { .. } => Effect::Unknown,
+            Self::Answer { .. }
+            | Self::Body { .. }
+            | Self::Handshake { .. }
+            | Self::WebSocket { .. }
+            | Self::TooLong { .. } => Effect::Unknown,
         }
     }
 

@@ -7,13 +7,10 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
-use super::connect::Stream;
-use super::endpoint::Endpoint;
-use super::error::ClientError;
+use super::connect::Pipe;
 
 /// A request as hyper takes it.
 pub(super) type Message = http::Request<Full<Bytes>>;
@@ -24,19 +21,21 @@ pub(super) type Incoming = http::Response<hyper::body::Incoming>;
 /// A connection, and what drives it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` once it has ended, which it may before the body is read.
-    driver: Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
+    driver: http1::Connection<TokioIo<Pipe>, Full<Bytes>>,
+    /// It may end before the body is read, and must not be driven any more.
+    ended: bool,
     /// What it ended with; it knows more than the body does.
     broken: Option<hyper::Error>,
 }
 
 impl Connection {
-    /// Speaks HTTP over this stream.
-    pub(super) async fn over(stream: Stream) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+    /// Speaks HTTP over this pipe.
+    pub(super) async fn over(pipe: Pipe) -> hyper::Result<Self> {
+        let (sender, driver) = http1::handshake(TokioIo::new(pipe)).await?;
         Ok(Self {
             sender,
-            driver: Some(driver),
+            driver,
+            ended: false,
             broken: None,
         })
     }
@@ -51,62 +50,62 @@ impl Connection {
         self.drive(head).await
     }
 
-    /// Reads the body, but no more than the limit.
-    pub(super) async fn read(
+    /// The next piece of the body, trailers passed over. It can be dropped and called again.
+    pub(super) async fn piece(
         &mut self,
-        mut body: hyper::body::Incoming,
-        limit: u64,
-        endpoint: &Endpoint,
-    ) -> Result<Bytes, ClientError> {
-        let too_long = || ClientError::too_long(endpoint, limit);
-        if body.size_hint().lower() > limit {
-            return Err(too_long());
-        }
-        // Copied, because each frame keeps alive the whole buffer that it was read into: a body
-        // in tiny frames would cost many times its length.
-        let mut content = Vec::new();
+        body: &mut hyper::body::Incoming,
+    ) -> hyper::Result<Option<Bytes>> {
         while let Some(frame) = self.drive(body.frame()).await {
-            let frame = frame.map_err(|error| {
-                ClientError::body(endpoint, self.broken.take().unwrap_or(error))
-            })?;
-            let Ok(data) = frame.into_data() else {
-                continue; // trailers
-            };
-            if (content.len() + data.len()) as u64 > limit {
-                return Err(too_long());
+            let frame = frame.map_err(|error| self.broken.take().unwrap_or(error))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
             }
-            content.extend_from_slice(&data);
         }
-        Ok(content.into())
+        Ok(None)
     }
 
     /// Whether another request can be sent over it, as far as the runtime has heard. Between two
     /// requests nothing else drives it: here it is noticed that the server closed it.
     pub(super) async fn is_idle(&mut self) -> bool {
         self.drive(ready(())).await;
-        self.driver.is_some() && self.sender.is_ready()
+        !self.ended && self.sender.is_ready()
     }
 
     /// Says goodbye, as TLS wants it, but does not wait for an answer.
-    pub(super) async fn close(mut self) {
-        let mut driver = self.driver.take();
-        drop(self.sender);
+    pub(super) async fn close(self) {
+        let Self {
+            sender, mut driver, ..
+        } = self;
+        let ended = self.ended;
+        drop(sender);
         poll_fn(|context| {
-            // However that goes, the exchange is over.
-            let _ = driver.as_mut().map(|driver| Pin::new(driver).poll(context));
+            if !ended {
+                // However that goes, the exchange is over.
+                let _ = Pin::new(&mut driver).poll(context);
+            }
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Takes the pipe back, and what came over it already, when both sides have agreed to go on
+    /// with something else than HTTP.
+    pub(super) async fn into_pipe(mut self) -> hyper::Result<(Pipe, Bytes)> {
+        if !self.ended {
+            poll_fn(|context| self.driver.poll_without_shutdown(context)).await?;
+        }
+        let parts = self.driver.into_parts();
+        Ok((parts.io.into_inner(), parts.read_buf))
     }
 
     /// Waits for something that happens on the connection, and drives the connection meanwhile.
     async fn drive<T>(&mut self, event: impl Future<Output = T>) -> T {
         let mut event = pin!(event);
         poll_fn(|context| {
-            if let Some(driver) = &mut self.driver
-                && let Poll::Ready(end) = Pin::new(driver).poll(context)
+            if !self.ended
+                && let Poll::Ready(end) = Pin::new(&mut self.driver).poll(context)
             {
-                self.driver = None;
+                self.ended = true;
                 self.broken = end.err();
             }
             event.as_mut().poll(context)

@@ -2,18 +2,23 @@
 //! classified.
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
-//! of a status: that is the business of the actions. Dropping [`Client::send`] drops everything it
-//! began, because the connection is driven inside the same future; only a name being resolved by
-//! the system cannot be called back.
+//! of a status: that is the business of the actions. Dropping [`Client::send`], or what
+//! [`Client::open`] and [`Client::upgrade`] gave, drops everything it began, because the connection
+//! is driven inside the caller's future; only a name being resolved by the system cannot be called
+//! back.
 
 mod connect;
+mod cookies;
 mod endpoint;
 mod error;
 mod exchange;
+mod sse;
 mod stopwatch;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,12 +31,16 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
 
 use self::connect::connect;
+use self::cookies::Cookies;
 use self::exchange::{Connection, Incoming, Message};
 use self::stopwatch::{Phase, Stopwatch};
 use crate::event::HttpPhases;
 
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
+pub use self::sse::{Event, EventStream, Parser as EventParser, TooLong};
+pub use self::stream::Stream;
+pub use self::websocket::{Message as WebSocketMessage, Upgrade, WebSocket};
 
 /// How long a body may be when nobody says otherwise.
 pub const DEFAULT_BODY_LIMIT: u64 = 8 * 1024 * 1024;
@@ -48,7 +57,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Bytes,
-    /// An answer with a longer body is an error, and not read to its end.
+    /// An answer with a longer body is an error, and not read to its end. In an answer that is read
+    /// as it comes, no event and no message may be longer.
     pub body_limit: u64,
     /// Take the connection that the run kept for this endpoint, and keep it for the next.
     pub reuse: bool,
@@ -102,9 +112,13 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// The connections that one run keeps: at most one per scheme, host and port.
+/// What one run keeps from one request for the next: connections, at most one per scheme, host and
+/// port, and cookies.
 #[derive(Default)]
-pub struct Connections(HashMap<String, Connection>);
+pub struct Connections {
+    kept: HashMap<String, Connection>,
+    cookies: Cookies,
+}
 
 impl Connections {
     /// None yet.
@@ -113,8 +127,14 @@ impl Connections {
         Self::default()
     }
 
+    /// The text without the value of any cookie that a target has set.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.cookies.redact(text)
+    }
+
     async fn take(&mut self, endpoint: &Endpoint) -> Option<Connection> {
-        let mut kept = self.0.remove(&endpoint.origin())?;
+        let mut kept = self.kept.remove(&endpoint.origin())?;
         // The runtime looks at its sockets before it comes back: a run goes from step to step
         // without a pause, and would not hear of a close that came right after the last answer.
         tokio::task::yield_now().await;
@@ -122,7 +142,7 @@ impl Connections {
     }
 
     fn keep(&mut self, endpoint: &Endpoint, connection: Connection) {
-        self.0.insert(endpoint.origin(), connection);
+        self.kept.insert(endpoint.origin(), connection);
     }
 }
 
@@ -157,6 +177,43 @@ impl Client {
         connections: &mut Connections,
         phases: &mut HttpPhases,
     ) -> Result<Answer, ClientError> {
+        let reuse = request.reuse;
+        let begun = self.begin(endpoint, request, connections, phases).await;
+        let (mut stream, mut watch) = begun?;
+        watch.enter(Phase::Transfer);
+        let body = stream.read().await?;
+        // The answer is complete; what becomes of the connection is not in its time.
+        drop(watch);
+        let (answer, mut connection) = stream.end(body);
+        if !reuse {
+            connection.close().await;
+        } else if connection.is_idle().await {
+            connections.keep(endpoint, connection);
+        }
+        Ok(answer)
+    }
+
+    /// The same, but returns at the head of the answer, and its body is read as it comes. The
+    /// phases are those up to the head; [`Stream`] says why.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        connections: &mut Connections,
+        phases: &mut HttpPhases,
+    ) -> Result<Stream, ClientError> {
+        let begun = self.begin(endpoint, request, connections, phases).await;
+        begun.map(|(stream, _)| stream)
+    }
+
+    /// Sends the request, and waits for the head of the answer.
+    async fn begin<'a>(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        connections: &mut Connections,
+        phases: &'a mut HttpPhases,
+    ) -> Result<(Stream, Stopwatch<'a>), ClientError> {
         // Before the clock starts: reading this machine's files says nothing about the target.
         let tls = if endpoint.is_tls() {
             Some(self.tls.get_or_try_init(tls::of_this_machine).await?)
@@ -164,7 +221,10 @@ impl Client {
             None
         };
         let (limit, reuse) = (request.body_limit, request.reuse);
-        let message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+        let mut message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+        let uri = message.uri().clone();
+        let cookies = &mut connections.cookies;
+        cookies.add(endpoint, &uri, message.headers_mut());
 
         let mut watch = Stopwatch::start(phases);
         let kept = if reuse {
@@ -172,23 +232,9 @@ impl Client {
         } else {
             None
         };
-        let (mut connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
-
-        watch.enter(Phase::Transfer);
-        let (head, body) = head.into_parts();
-        let body = connection.read(body, limit, endpoint).await?;
-        // The answer is complete; what becomes of the connection is not in its time.
-        drop(watch);
-        if !reuse {
-            connection.close().await;
-        } else if connection.is_idle().await {
-            connections.keep(endpoint, connection);
-        }
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        })
+        let (connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
+        connections.cookies.keep(endpoint, &uri, head.headers());
+        Ok((Stream::new(head, connection, endpoint, limit), watch))
     }
 }
 
@@ -211,10 +257,10 @@ async fn request_head(
             },
         }
     }
-    let stream = connect(endpoint, tls, watch).await?;
+    let pipe = connect(endpoint, tls, watch).await?;
     watch.enter(Phase::FirstByte);
     let failed = |source| ClientError::answer(endpoint, source);
-    let mut fresh = Connection::over(stream).await.map_err(failed)?;
+    let mut fresh = Connection::over(pipe).await.map_err(failed)?;
     let head = fresh.request(message).await;
     let head = head.map_err(|error| failed(error.into_error()))?;
     Ok((fresh, head))

@@ -2,6 +2,8 @@
 
 mod failures;
 mod server;
+mod streams;
+mod websockets;
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use tokio::time::Instant;
 
 use self::Play::{Hold, Pass, Request as Asked, Reset, Say};
 use self::server::{Authority, Play, Server};
-use super::{Answer, Client, ClientError, Connections, Endpoint, Request};
+use super::{Answer, Client, ClientError, Connections, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 
 const HELLO: Play = Say("HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello");
@@ -43,6 +45,24 @@ impl User {
             .client
             .send(&endpoint, request, &mut self.connections, &mut self.phases);
         // As actions hold it: it moves between threads.
+        attempt.boxed().await
+    }
+
+    async fn open(&mut self, url: &str, request: Request) -> Result<Stream, ClientError> {
+        self.phases = HttpPhases::default();
+        let endpoint = Endpoint::parse(url).unwrap();
+        let attempt = self
+            .client
+            .open(&endpoint, request, &mut self.connections, &mut self.phases);
+        attempt.boxed().await
+    }
+
+    async fn upgrade(&mut self, url: &str, request: Request) -> Result<Upgrade, ClientError> {
+        self.phases = HttpPhases::default();
+        let endpoint = Endpoint::parse(url).unwrap();
+        let attempt =
+            self.client
+                .upgrade(&endpoint, request, &mut self.connections, &mut self.phases);
         attempt.boxed().await
     }
 
@@ -200,6 +220,34 @@ async fn connections_are_kept_only_when_asked() {
 }
 
 #[tokio::test]
+async fn cookies_come_back_also_with_a_websocket() {
+    let set = Say(
+        "HTTP/1.1 401 No\r\nset-cookie: a=hush; Path=/\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n",
+    );
+    let mut server = Server::start([Asked, set]).await;
+    let (mut user, url) = (User::new(), format!("{}/v1", server.url()));
+    let expected = "\r\ncookie: b=2; a=hush\r\n";
+    user.send(&url, get(false)).await.unwrap();
+    assert!(!server.heard().await.contains(expected));
+    user.send(&url, get(false)).await.unwrap();
+    assert!(server.heard().await.contains(expected));
+    user.open(&url, get(false)).await.unwrap();
+    assert!(server.heard().await.contains(expected));
+    user.upgrade(&url, get(false)).await.unwrap();
+    assert!(server.heard().await.contains(expected));
+    let mut own = get(false);
+    own.headers
+        .insert(http::header::COOKIE, HeaderValue::from_static("c=3"));
+    user.send(&url, own).await.unwrap();
+    let heard = server.heard().await;
+    assert!(
+        heard.contains("cookie: c=3\r\n") && !heard.contains("hush"),
+        "{heard}"
+    );
+    assert_eq!(user.connections.redact("no hush here"), "no [secret] here");
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_ended_meanwhile_is_replaced() {
     let ours = Authority::new("ours");
     let unasked = Say("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n");
@@ -252,6 +300,6 @@ async fn a_dropped_attempt_leaves_its_phases_and_no_connection() {
         _ = server.heard() => {}
     }
     assert_eq!(user.phases(), "connect first_byte");
-    assert!(user.connections.0.is_empty());
+    assert!(user.connections.kept.is_empty());
     assert_eq!(server.heard().await, "the client closed");
 }

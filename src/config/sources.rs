@@ -9,8 +9,29 @@ use crate::text::{At, Notes, Problem, Table, parse};
 /// No file of ours comes near; a larger one is something else, given by mistake.
 const LARGEST_FILE: u64 = 4 << 20;
 
+/// A file of `config/specs/backendai`, by its name.
+macro_rules! built_in {
+    ($name:literal) => {
+        (
+            concat!("builtin:backendai/", $name, ".toml"),
+            include_str!(concat!("../../config/specs/backendai/", $name, ".toml")),
+        )
+    };
+}
+
 /// The specs that come with the binary, by file name.
-const BUILT_IN: [(&str, &str); 0] = [];
+const BUILT_IN: [(&str, &str); 10] = [
+    built_in!("session"),
+    built_in!("cluster"),
+    built_in!("session-failure"),
+    built_in!("model-service"),
+    built_in!("login"),
+    built_in!("lasting"),
+    built_in!("vfolder"),
+    built_in!("invitation"),
+    built_in!("group"),
+    built_in!("mount"),
+];
 
 /// One parsed spec file.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::settings::{is_name, params};
 use super::{Overrides, TargetSettings};
+use crate::backendai::KeyPair;
 use crate::client::Endpoint;
 use crate::secret::{Secret, SecretSource};
-use crate::spec::{Auth, Target, TargetKind};
+use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
 use crate::text::{Entry, Fields, Problem, Raw};
 
 const SECRET_HELP: &str =
@@ -44,18 +45,14 @@ fn read_one(
     concurrency: u32,
     endpoint: Option<&str>,
 ) -> Option<TargetSettings> {
-    let kinds: Vec<_> = TargetKind::ALL.iter().map(|(word, _)| *word).collect();
-    let kind_help = format!("write type = \"{}\"", kinds.join("\" or \""));
+    let kind_help = format!("write type = {}", TargetKind::help());
     let kind = fields.required_string("type", &kind_help).and_then(|text| {
-        let kind = TargetKind::ALL.into_iter().find(|(word, _)| *word == text);
+        let kind = TargetKind::named(&text);
         if kind.is_none() {
-            fields.problem(
-                "type",
-                format!("`{text}` is not a type of target"),
-                &kind_help,
-            );
+            let what = format!("`{text}` is not a type of target");
+            fields.problem("type", what, &kind_help);
         }
-        kind.map(|(_, kind)| kind)
+        kind
     });
     let text = fields.required_string(
         "endpoint",
@@ -66,7 +63,14 @@ fn read_one(
             .map_err(|error| fields.problem("endpoint", error.to_string(), ENDPOINT_HELP))
             .ok()
     });
-    let auth = fields.table("auth").and_then(read_auth);
+    let auth: Option<Arc<dyn Auth>> = match kind {
+        Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
+        Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
+            None => Some(Arc::new(HeaderAuth::Nobody)),
+            Some(table) => read_auth(table).map(|auth| Arc::new(auth) as _),
+        },
+    };
+    let secrets = fields.table("secrets").map(read_secrets);
     let concurrency = fields
         .integer("concurrency", 1..=10_000)
         .map_or(concurrency, |places| {
@@ -82,7 +86,8 @@ fn read_one(
             name: name.to_owned(),
             kind: kind?,
             endpoint: endpoint?,
-            auth,
+            auth: auth?,
+            secrets: secrets.unwrap_or_default(),
             concurrency,
         }),
         vars,
@@ -93,7 +98,7 @@ const ENDPOINT_HELP: &str =
     "write scheme, host, port and perhaps a path, such as \"https://api.example.org/v2\"";
 
 /// Reads `bearer = …` or `username = …, password = …`.
-fn read_auth(mut fields: Fields<'_, '_>) -> Option<Auth> {
+fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
     let bearer = fields
         .entry("bearer")
         .and_then(|entry| read_secret(&mut fields, entry));
@@ -102,8 +107,8 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<Auth> {
         .entry("password")
         .and_then(|entry| read_secret(&mut fields, entry));
     let auth = match (bearer, username, password) {
-        (Some(token), None, None) => Some(Auth::Bearer(token)),
-        (None, Some(username), Some(password)) => Some(Auth::Basic { username, password }),
+        (Some(token), None, None) => Some(HeaderAuth::Bearer(token)),
+        (None, Some(username), Some(password)) => Some(HeaderAuth::Basic { username, password }),
         // What is there but unreadable has its problem already.
         _ if fields.has("bearer") != (fields.has("username") && fields.has("password")) => None,
         _ => {
@@ -114,6 +119,41 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<Auth> {
     };
     fields.finish();
     auth
+}
+
+/// Reads the key pair of a Backend.AI user.
+fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {
+    let help = "give the key pair of the user that testerd is to be, such as { file = \"…\" }";
+    let mut key = |name: &'static str| {
+        if !fields.has(name) {
+            fields.missing(name, help);
+        }
+        let entry = fields.entry(name)?;
+        // The access key is a name rather than a secret; it may stand in the file.
+        match &entry.node.raw {
+            Raw::String(text) if name == "access_key" => {
+                Some(SecretSource::Literal(Secret::new(text)))
+            }
+            _ => read_secret(fields, entry),
+        }
+    };
+    let (access_key, secret_key) = (key("access_key"), key("secret_key"));
+    Some(KeyPair::new(access_key?, secret_key?))
+}
+
+/// Reads what specs read as `${secret.NAME}`.
+fn read_secrets(mut fields: Fields<'_, '_>) -> BTreeMap<String, SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for entry in fields.entries() {
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if entry.key.is_empty() || !entry.key.bytes().all(word) {
+            let help = "use lower-case letters, digits and `_`, so that ${…} can name it";
+            fields.problem(&entry.key, "is not a name for a secret", help);
+        }
+        let source = read_secret(&mut fields, entry);
+        secrets.extend(source.map(|source| (entry.key.clone(), source)));
+    }
+    secrets
 }
 
 /// Reads where a secret comes from; one that stands in the file itself is a warning.

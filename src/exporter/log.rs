@@ -231,12 +231,13 @@ fn step_finished(run: &RunRef, end: &StepEnd) {
                 reason = %failure.fault,
                 allowed = end.allowed.then_some(true),
                 duration = end.duration.as_secs_f64(),
+                trace_id = run.trace_id(),
                 error = failure.message
             )
         };
     }
     // The end of a run that was cancelled says it all.
-    if failure.fault == Fault::Ours(Cause::Cancelled) {
+    if let Fault::Ours(Cause::Cancelled | Cause::NotApplicable) = failure.fault {
         failed!(debug);
     } else {
         failed!(warn);
@@ -264,7 +265,9 @@ fn run_finished(run: &RunRef, verdict: Verdict, failed: Option<&FailedStep>, dur
         };
     }
     match verdict {
-        Verdict::Pass | Verdict::Inconclusive(Cause::Cancelled) => finished!(info),
+        Verdict::Pass | Verdict::Inconclusive(Cause::Cancelled | Cause::NotApplicable) => {
+            finished!(info);
+        }
         Verdict::Fail(_) => finished!(warn),
         Verdict::Inconclusive(_) => finished!(error),
     }

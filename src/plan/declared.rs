@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::KnownSpec;
+use super::{KnownSpec, like};
+use crate::catalog;
 use crate::config::{Param, Source};
+use crate::spec::TargetKind;
 use crate::text::{At, Fields, Notes, Problem, Raw, Table};
 
 /// A spec as its file declares it.
-pub(super) struct Declared<'a> {
+pub(super) struct Declared {
     /// Its name.
     pub(super) name: String,
     /// What it is for.
@@ -21,8 +23,10 @@ pub(super) struct Declared<'a> {
     /// At least one; a spec without matrix has one with an empty name.
     pub(super) variants: Vec<Variant>,
     /// The whole table.
-    pub(super) table: &'a Table,
-    built_in: bool,
+    pub(super) table: Table,
+    /// The one kind of target that it can run on, if it matters.
+    pub(super) needs: Option<TargetKind>,
+    pub(super) built_in: bool,
     replaces_built_in: bool,
 }
 
@@ -48,7 +52,7 @@ impl Variant {
     }
 }
 
-impl Declared<'_> {
+impl Declared {
     /// What `testerd list` says of it.
     pub(super) fn known(&self) -> KnownSpec {
         KnownSpec {
@@ -67,52 +71,67 @@ impl Declared<'_> {
 }
 
 /// Reads all specs; a user's replaces the built-in one of the same name.
-pub(super) fn read<'a>(sources: &'a [Source], notes: &mut Notes) -> Vec<Declared<'a>> {
-    let mut specs: BTreeMap<String, Declared<'a>> = BTreeMap::new();
+pub(super) fn read(sources: &[Source], notes: &mut Notes) -> Vec<Declared> {
     for source in sources {
         let mut file = Fields::new(&source.document, "", None, notes);
-        let tables = file.tables("spec");
-        if tables.is_empty() {
-            file.problem(
-                "",
-                "holds no [[spec]]",
-                "begin with [[spec]] and name = \"…\"",
-            );
+        if file.tables("spec").is_empty() {
+            let help = "begin with [[spec]] and name = \"…\"";
+            file.problem("", "holds no [[spec]]", help);
         }
         file.finish();
-        for table in tables {
-            let Some(spec) = read_one(table, source.built_in, notes) else {
-                continue;
-            };
-            match specs.get(&spec.name) {
-                Some(other) if other.built_in == spec.built_in => {
-                    let what = format!("is declared in {} too", other.table.at);
-                    let key = format!("spec.{}", spec.name);
-                    notes
-                        .problems
-                        .push(Problem::error(&table.at, key, what, "rename one of them"));
-                }
-                // Built-in specs come first.
-                other => {
-                    let replaces_built_in = other.is_some();
-                    let spec = Declared {
-                        replaces_built_in,
-                        ..spec
-                    };
-                    specs.insert(spec.name.clone(), spec);
-                }
+    }
+    let mut specs: BTreeMap<String, Declared> = BTreeMap::new();
+    let whole = like::whole(sources);
+    for (table, built_in) in &whole.all {
+        let filled = whole.fill(table, &[], notes);
+        let Some(spec) = filled.and_then(|table| read_one(table, *built_in, notes)) else {
+            continue;
+        };
+        match specs.get(&spec.name) {
+            Some(other) if other.built_in == spec.built_in => {
+                let what = format!("is declared in {} too", other.table.at);
+                let key = format!("spec.{}", spec.name);
+                notes
+                    .problems
+                    .push(Problem::error(&table.at, key, what, "rename one of them"));
+            }
+            // Built-in specs come first.
+            other => {
+                let replaces_built_in = other.is_some();
+                let spec = Declared {
+                    replaces_built_in,
+                    ..spec
+                };
+                specs.insert(spec.name.clone(), spec);
             }
         }
     }
     specs.into_values().collect()
 }
 
-fn read_one<'a>(table: &'a Table, built_in: bool, notes: &mut Notes) -> Option<Declared<'a>> {
+/// The kind of target that the steps of a table need, the inner ones too.
+fn needs(table: &Table) -> Option<TargetKind> {
+    table
+        .entries
+        .iter()
+        .find_map(|entry| match &entry.node.raw {
+            Raw::String(name) if entry.key == "use" => catalog::find(name)?.needs,
+            Raw::Array(items) if ["requires", "wrap", "steps"].contains(&entry.key.as_str()) => {
+                items.iter().find_map(|item| match &item.raw {
+                    Raw::Table(table) => needs(table),
+                    _ => None,
+                })
+            }
+            _ => None,
+        })
+}
+
+fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared> {
     let called = match table.get("name").map(|entry| &entry.node.raw) {
         Some(Raw::String(name)) => format!("spec.{name}"),
         _ => "spec".to_owned(),
     };
-    let mut fields = Fields::new(table, called, None, notes);
+    let mut fields = Fields::new(&table, called, None, notes);
     let name = fields.required_string("name", "give the spec a name, such as \"item-lifecycle\"");
     if let Some(name) = &name {
         check_name(&mut fields, name);
@@ -131,9 +150,17 @@ fn read_one<'a>(table: &'a Table, built_in: bool, notes: &mut Notes) -> Option<D
     let mut params = fields.table("params").map(declarations).unwrap_or_default();
     let matrix = fields.tables("matrix");
     // These are read once the parameters have values.
-    for key in ["timeout", "uses", "http_phases", "wrap"] {
+    for key in ["timeout", "uses", "http_phases", "requires", "wrap"] {
         fields.entry(key);
     }
+    let target_type = fields.string("target_type").and_then(|word| {
+        let kind = TargetKind::named(&word);
+        if kind.is_none() {
+            let help = format!("write {}", TargetKind::help());
+            fields.problem("target_type", format!("`{word}` is not one"), help);
+        }
+        kind
+    });
     if !fields.has("steps") {
         fields.missing(
             "steps",
@@ -153,6 +180,7 @@ fn read_one<'a>(table: &'a Table, built_in: bool, notes: &mut Notes) -> Option<D
         }
     }
     Some(Declared {
+        needs: target_type.or_else(|| needs(&table)),
         name: name?,
         description,
         tags,
@@ -247,7 +275,7 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
 }
 
 pub(super) const NAME_HELP: &str =
-    "use lower-case words of letters and digits, joined by `-` or `_`";
+    "use lower-case words of letters and digits, joined by `-` or `_`, 100 letters at most";
 
 /// Notes a name that cannot be a label and a reference.
 pub(super) fn check_name(fields: &mut Fields<'_, '_>, name: &str) {
@@ -264,7 +292,7 @@ fn is_word(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
-    text.len() <= 80 && text.split(['-', '_']).all(part)
+    text.len() <= 100 && text.split(['-', '_']).all(part)
 }
 
 /// Where something was declared first.

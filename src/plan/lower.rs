@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::declared::{Declared, FirstAt, check_name};
-use crate::action::Shape;
-use crate::catalog::{self, CATALOG};
+use super::keys::{
+    SHORTEST, Uses, read_acting, read_poll, read_retry, read_timeout, read_uses, used_action,
+};
+use crate::action::{Entry, Shape};
 use crate::event::{Phase, StepInfo};
 use crate::spec::{
-    Case, DEFAULT_TEARDOWN, DEFAULT_TIMEOUT, Retry, Sequence, Step, Work, Wrapper, reference,
+    Case, DEFAULT_TEARDOWN, DEFAULT_TIMEOUT, Retry, Sequence, Step, Target, Work, Wrapper,
+    reference,
 };
 use crate::text::{At, Fields, Notes, Params, Problem, Raw, Read, Table, nearest};
 
 /// Deeper trees are a mistake, and recursion has an end.
 const DEEPEST: usize = 16;
-
-/// The shortest deadline.
-const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A variant's tree and what the plan must know of it.
 pub(super) struct Lowered {
@@ -35,15 +35,21 @@ pub(super) struct Lowered {
 }
 
 /// Lowers one variant. `None` means that problems were noted.
-pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> Option<Lowered> {
+pub(super) fn lower(
+    spec: &Declared,
+    target: Option<&Target>,
+    params: &Params,
+    notes: &mut Notes,
+) -> Option<Lowered> {
     let before = notes.problems.len();
     let path = format!("spec.{}", spec.name);
-    let mut fields = Fields::new(spec.table, path.as_str(), Some(params), notes);
+    let mut fields = Fields::new(&spec.table, path.as_str(), Some(params), notes);
     let timeout = fields
         .duration("timeout", SHORTEST)
         .unwrap_or(DEFAULT_TIMEOUT);
     let http_phases = fields.flag("http_phases");
     let uses = fields.table("uses").map(read_uses).unwrap_or_default();
+    let requires = fields.tables("requires");
     let suite = Suite {
         name: None,
         timeout: None,
@@ -52,6 +58,7 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
     };
     let mut lowering = Lowering {
         params,
+        target,
         names: FirstAt::new(),
         visible: BTreeMap::new(),
         held_uses: uses,
@@ -63,7 +70,11 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
         always: Duration::ZERO,
         requests: 0,
     };
-    let case = lowering.suite(suite, &path, timeout, 0, notes);
+    let before_all = lowering.requirements(&requires, &path, timeout, notes);
+    let case = lowering
+        .suite(suite, &path, timeout, 0, notes)
+        .zip(before_all)
+        .map(|(case, before_all)| after(before_all, case, false));
     if notes.problems.len() > before {
         return None;
     }
@@ -85,7 +96,18 @@ pub(super) fn lower(spec: &Declared<'_>, params: &Params, notes: &mut Notes) -> 
     })
 }
 
-type Uses = BTreeMap<String, (u32, At)>;
+/// What must hold of the target comes before everything else, so that nothing is made in vain.
+fn after(before_all: Vec<Case>, case: Case, optional: bool) -> Case {
+    if before_all.is_empty() {
+        return case;
+    }
+    Case::Sequence(Sequence {
+        name: None,
+        timeout: None,
+        optional,
+        cases: before_all.into_iter().chain([case]).collect(),
+    })
+}
 
 /// A suite as written, its own keys read.
 struct Suite<'t> {
@@ -97,6 +119,8 @@ struct Suite<'t> {
 
 struct Lowering<'a> {
     params: &'a Params,
+    /// What it will run on; `None` if nobody runs it.
+    target: Option<&'a Target>,
     /// Names taken so far, `-` written as `_`.
     names: FirstAt,
     /// What can be read here: captures by name, and whether they are secret.
@@ -116,6 +140,31 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
+    /// Steps that ask whether the spec can run on this target at all.
+    fn requirements(
+        &mut self,
+        tables: &[&Table],
+        path: &str,
+        within: Duration,
+        notes: &mut Notes,
+    ) -> Option<Vec<Case>> {
+        let steps = tables.iter().map(|table| {
+            let path = child(path, "requires", table);
+            let mut step = self.leaf(table, &path, Phase::Body, within, notes)?;
+            if let Work::Acquire { .. } = step.work {
+                let what = "makes something, but is only there to ask";
+                let help = "use an action that changes nothing";
+                notes
+                    .problems
+                    .push(Problem::error(&table.at, path, what, help));
+            }
+            step.prerequisite = true;
+            Some(Case::Step(step))
+        });
+        let steps: Vec<_> = steps.collect();
+        steps.into_iter().collect()
+    }
+
     /// `within` is the nearest deadline around the suite.
     fn suite(
         &mut self,
@@ -170,6 +219,7 @@ impl Lowering<'_> {
             Case::Sequence(Sequence {
                 name,
                 timeout,
+                optional: false,
                 cases,
             })
         };
@@ -221,8 +271,12 @@ impl Lowering<'_> {
             );
             return None;
         }
+        let requires = fields.tables("requires");
         fields.finish();
-        self.suite(suite, path, within, depth, notes)
+        let within = timeout.unwrap_or(within);
+        let before_all = self.requirements(&requires, path, within, notes);
+        let case = self.suite(suite, path, within, depth, notes)?;
+        Some(after(before_all?, case, true))
     }
 
     fn leaf(
@@ -249,6 +303,7 @@ impl Lowering<'_> {
         let is_setup = phase == Phase::Setup;
         let (retry, poll) = (read_retry(&mut fields), read_poll(&mut fields, entry));
         let allow_failure = fields.flag("allow_failure");
+        let acting = read_acting(&mut fields, entry);
         fields.string("title");
         let uses = fields.table("uses").map(read_uses).unwrap_or_default();
         let own = reference(&name);
@@ -306,16 +361,13 @@ impl Lowering<'_> {
             poll,
             always,
             allow_failure,
+            prerequisite: false,
+            acting,
             reads,
         })
     }
 
-    fn count_requests(
-        &mut self,
-        entry: &catalog::Entry,
-        retry: Retry,
-        poll: Option<(Duration, Duration)>,
-    ) {
+    fn count_requests(&mut self, entry: &Entry, retry: Retry, poll: Option<(Duration, Duration)>) {
         if !entry.speaks_http {
             return;
         }
@@ -329,7 +381,7 @@ impl Lowering<'_> {
         self.requests = self.requests.saturating_add(requests);
     }
 
-    fn count_uses(&mut self, entry: &catalog::Entry, uses: Uses) {
+    fn count_uses(&mut self, entry: &Entry, uses: Uses) {
         for (limit, (places, at)) in uses {
             if entry.is_resource {
                 self.held_uses.entry(limit).or_insert((0, at)).0 += places;
@@ -345,11 +397,11 @@ impl Lowering<'_> {
         let name = fields.required_string("name", "give it a name, such as \"read-back\"")?;
         check_name(fields, &name);
         let written = reference(&name);
-        if ["run", "target"].contains(&written.as_str()) {
+        if ["run", "target", "secret"].contains(&written.as_str()) {
             fields.problem(
                 "name",
                 format!("`{name}` is taken"),
-                "${run.…} and ${target.…} are built in",
+                "${run.…}, ${target.…} and ${secret.…} are built in",
             );
         }
         match self.names.get(&written) {
@@ -381,6 +433,9 @@ impl Lowering<'_> {
         for (read, at) in std::mem::take(&mut notes.reads) {
             let known = match read.name.as_str() {
                 "run" => ["id", "name"].contains(&read.key.as_str()),
+                "secret" => self
+                    .target
+                    .is_none_or(|target| target.secrets.contains_key(&read.key)),
                 name if name == own && is_resource => {
                     built.writes.iter().any(|(key, _)| *key == read.key)
                 }
@@ -391,7 +446,7 @@ impl Lowering<'_> {
             };
             if !known {
                 notes.problems.push(self.unwritten(own, path, &read, &at));
-            } else if read.name != own && read.name != "run" {
+            } else if ![own, "run", "secret"].contains(&read.name.as_str()) {
                 needed.push(read);
             }
         }
@@ -400,7 +455,7 @@ impl Lowering<'_> {
                 .visible
                 .get(&read.name)
                 .and_then(|captures| captures.get(&read.key));
-            if secret == Some(&true) {
+            if secret == Some(&true) || read.name == "secret" {
                 let what = format!(
                     "${{{}.{}}} is secret, but an undo is written down",
                     read.name, read.key
@@ -421,6 +476,13 @@ impl Lowering<'_> {
         );
         let help = match self.visible.get(&read.name) {
             _ if read.name == "run" => "there are ${run.name} and ${run.id}".to_owned(),
+            _ if read.name == "secret" => {
+                let target = self.target.map_or("NAME", |target| target.name.as_str());
+                format!(
+                    "write [target.{target}.secrets] {} = {{ file = … }}, or run the spec on a target that has it",
+                    read.key
+                )
+            }
             _ if read.name == own => "a step cannot read its own captures".to_owned(),
             Some(captures) => {
                 let keys: Vec<_> = captures.keys().map(String::as_str).collect();
@@ -446,108 +508,4 @@ fn child(path: &str, list: &str, table: &Table) -> String {
         Some(Raw::String(name)) => format!("{path}.{list}.{name}"),
         _ => format!("{path}.{list}"),
     }
-}
-
-fn used_action(fields: &mut Fields<'_, '_>, phase: Phase) -> Option<&'static catalog::Entry> {
-    let fits = |entry: &&catalog::Entry| phase != Phase::Setup || entry.is_resource;
-    let names: Vec<_> = CATALOG
-        .iter()
-        .filter(fits)
-        .map(|entry| entry.name)
-        .collect();
-    let known = format!("there are: {}", names.join(", "));
-    let name = fields.required_string("use", &known)?;
-    match catalog::find(&name) {
-        Some(entry) if fits(&entry) => Some(entry),
-        Some(_) => {
-            fields.problem(
-                "use",
-                format!("`{name}` makes nothing, so it cannot wrap"),
-                known,
-            );
-            None
-        }
-        None => {
-            let help = match nearest(&name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => known,
-            };
-            fields.problem("use", format!("there is no action `{name}`"), help);
-            None
-        }
-    }
-}
-
-fn read_timeout(fields: &mut Fields<'_, '_>, within: Duration) -> Option<Duration> {
-    let timeout = fields.duration("timeout", SHORTEST)?;
-    if timeout > within {
-        let human = humantime::format_duration;
-        fields.problem(
-            "timeout",
-            format!(
-                "{} is longer than the {} of what is around it",
-                human(timeout),
-                human(within)
-            ),
-            "shorten it, or give the spec or suite a longer timeout (a spec without one has 1m)",
-        );
-    }
-    Some(timeout)
-}
-
-fn read_retry(fields: &mut Fields<'_, '_>) -> Retry {
-    let Some(mut table) = fields.table("retry") else {
-        return Retry::ONCE;
-    };
-    if !table.has("attempts") {
-        table.missing(
-            "attempts",
-            "say how often it may be tried, such as attempts = 3",
-        );
-    }
-    let attempts = table.integer("attempts", 1..=100).unwrap_or(1);
-    let delay = table.duration("delay", Duration::ZERO);
-    table.finish();
-    Retry {
-        attempts: u32::try_from(attempts).unwrap_or(1),
-        delay: delay.unwrap_or(Duration::from_secs(1)),
-    }
-}
-
-fn read_poll(fields: &mut Fields<'_, '_>, action: &catalog::Entry) -> Option<Duration> {
-    let mut table = fields.table("poll")?;
-    if !action.polls {
-        let what = format!("`{}` cannot be polled", action.name);
-        table.problem("", what, "poll with an action that looks at something");
-        return None;
-    }
-    if !table.has("every") {
-        table.missing(
-            "every",
-            "say how long to wait in between, such as every = \"1s\"",
-        );
-    }
-    let every = table.duration("every", SHORTEST);
-    // Read by the action, which knows what can be waited for.
-    table.entry("until");
-    table.finish();
-    every
-}
-
-fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
-    let mut uses = Uses::new();
-    for entry in fields.entries() {
-        if let Raw::Integer(places @ 1..=1_000_000) = entry.node.raw {
-            let places = u32::try_from(places).unwrap_or(1);
-            uses.insert(entry.key.clone(), (places, entry.at.clone()));
-        } else {
-            let what = format!("is {}, not a positive integer", entry.node.kind());
-            fields.problem(
-                &entry.key,
-                what,
-                "say how many places it takes, such as gpu = 1",
-            );
-        }
-    }
-    uses
 }

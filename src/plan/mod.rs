@@ -6,6 +6,8 @@
 
 mod declared;
 mod forecast;
+mod keys;
+mod like;
 mod lower;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +99,13 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
     }
     compiler.try_unused();
     let scheduled = compiler.scheduled;
-    let known = declared.iter().map(Declared::known).collect();
+    // Built-in specs for a type of target that nobody has are of no interest.
+    let has = |kind| settings.targets.values().any(|t| t.target.kind == kind);
+    let known = declared
+        .iter()
+        .filter(|spec| !spec.built_in || spec.needs.is_none_or(has))
+        .map(Declared::known)
+        .collect();
     let forecast = Forecast::of(&scheduled, &pools(&settings));
     if forecast.series > settings.series_limit {
         notes.problems.push(Problem::error(
@@ -130,7 +138,7 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
 
 struct Compiler<'a> {
     settings: &'a Settings,
-    declared: &'a [Declared<'a>],
+    declared: &'a [Declared],
     notes: &'a mut Notes,
     /// Which probe claimed an identity.
     claims: BTreeMap<Identity, &'a Probe>,
@@ -141,18 +149,24 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn probe(&mut self, probe: &'a Probe) {
-        let selected: Vec<_> = self
-            .declared
-            .iter()
-            .filter(|spec| probe.selection.selects(&spec.name, &spec.tags))
-            .collect();
-        if selected.is_empty() {
+        let target = self.settings.targets.get(&probe.target);
+        let fits = |spec: &&Declared| match (spec.needs, target) {
+            (Some(kind), Some(target)) => kind == target.target.kind,
+            _ => true,
+        };
+        let selected = self.declared.iter();
+        let selected = selected.filter(|spec| probe.selection.selects(&spec.name, &spec.tags));
+        let (selected, foreign): (Vec<_>, Vec<_>) = selected.partition(fits);
+        for spec in &foreign {
+            self.foreign(probe, spec);
+        }
+        if selected.is_empty() && foreign.is_empty() {
             self.empty_selection(probe);
         }
         self.unknown_params(probe, &selected);
         self.used
             .extend(selected.iter().map(|spec| spec.name.as_str()));
-        let Some(target) = self.settings.targets.get(&probe.target) else {
+        let Some(target) = target else {
             return;
         };
         for spec in selected {
@@ -166,7 +180,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         probe: &'a Probe,
         target: &TargetSettings,
-        spec: &Declared<'_>,
+        spec: &Declared,
         variant: &Variant,
     ) {
         let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
@@ -201,7 +215,7 @@ impl<'a> Compiler<'a> {
         else {
             return;
         };
-        if let Some(lowered) = lower::lower(spec, &params, self.notes)
+        if let Some(lowered) = lower::lower(spec, Some(&target.target), &params, self.notes)
             && self.limits_suffice(spec, &lowered)
         {
             let scheduled = self.schedule(probe, target, spec, identity, lowered);
@@ -213,7 +227,7 @@ impl<'a> Compiler<'a> {
         &self,
         probe: &Probe,
         target: &TargetSettings,
-        spec: &Declared<'_>,
+        spec: &Declared,
         identity: Identity,
         lowered: Lowered,
     ) -> Scheduled {
@@ -248,13 +262,13 @@ impl<'a> Compiler<'a> {
     /// The values of a spec's parameters, nearest first: matrix row, probe, target, default.
     fn params(
         &mut self,
-        spec: &Declared<'_>,
+        spec: &Declared,
         variant: &Variant,
         probe: Option<&Probe>,
         target: &str,
         given: impl Fn(&str) -> Option<Value>,
     ) -> Option<Params> {
-        let mut params = Params::from([("target.name".to_owned(), Value::from(target))]);
+        let mut params = Params::from_iter([("target.name".to_owned(), Value::from(target))]);
         let mut complete = true;
         for param in &spec.params {
             let value = variant
@@ -294,7 +308,7 @@ impl<'a> Compiler<'a> {
         complete.then_some(params)
     }
 
-    fn limits_suffice(&mut self, spec: &Declared<'_>, lowered: &Lowered) -> bool {
+    fn limits_suffice(&mut self, spec: &Declared, lowered: &Lowered) -> bool {
         let mut suffice = true;
         for (name, (places, at)) in &lowered.uses {
             let (what, help) = match self.settings.limits.get(name) {
@@ -317,6 +331,20 @@ impl<'a> Compiler<'a> {
         suffice
     }
 
+    /// A spec for another type of target: a tag means only those that fit, a name means this one.
+    fn foreign(&mut self, probe: &Probe, spec: &Declared) {
+        let (Some(kind), true) = (spec.needs, probe.selection.names_exactly(&spec.name)) else {
+            return;
+        };
+        let problem = Problem::error(
+            &probe.at,
+            format!("probe.{}", probe.name),
+            format!("spec `{}` needs a target of type \"{kind}\"", spec.name),
+            "give the probe such a target, or name another spec",
+        );
+        self.notes.problems.push(problem);
+    }
+
     fn empty_selection(&mut self, probe: &Probe) {
         let tags: BTreeSet<_> = self.declared.iter().flat_map(|spec| &spec.tags).collect();
         let tags: Vec<_> = tags.into_iter().map(String::as_str).collect();
@@ -335,7 +363,7 @@ impl<'a> Compiler<'a> {
         self.notes.problems.push(problem);
     }
 
-    fn unknown_params(&mut self, probe: &Probe, selected: &[&Declared<'_>]) {
+    fn unknown_params(&mut self, probe: &Probe, selected: &[&Declared]) {
         for param in &probe.params {
             let known = || selected.iter().flat_map(|spec| spec.param_names());
             if known().any(|name| name == param.name) {
@@ -363,7 +391,7 @@ impl<'a> Compiler<'a> {
             for variant in &spec.variants {
                 let params = self.params(spec, variant, None, "target", |_| None);
                 if let Some(params) = params {
-                    lower::lower(spec, &params, self.notes);
+                    lower::lower(spec, None, &params, self.notes);
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 mod id;
 mod limits;
+mod online;
 mod orphans;
 mod perform;
 mod undo;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use id::Ids;
+pub use online::{examine, requirements};
 pub use orphans::{Orphan, orphans};
 pub use undo::{proves, undo};
 

@@ -47,7 +47,8 @@ pub async fn orphans(
     let mut http = Vec::new();
     let mut context = stage.context(limits.deadline, &mut http);
     let listed = race(async { resource.list(&mut context).await }, &limits, true).await;
-    let listed = listed.map_err(|mut failure| {
+    let listed = listed.map_err(|failure| {
+        let mut failure = stage.hush(failure);
         failure.message = redactor.redact(&failure.message);
         failure
     })?;

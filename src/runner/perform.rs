@@ -4,10 +4,11 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::HeaderValue;
+use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::limits::Limits;
@@ -15,7 +16,8 @@ use crate::client::{Client, Connections};
 use crate::event::HttpPhases;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::Redactor;
-use crate::spec::{Context, Done, Run, Scope, Step, Target, Work};
+use crate::spec::{Context, Done, Identity, Run, Scope, Step, Target, Trace, Work, open_secret};
+use crate::text::ValueTemplate;
 
 /// What a run hands to each of its leaves.
 pub(super) struct Stage<'a> {
@@ -24,7 +26,10 @@ pub(super) struct Stage<'a> {
     pub(super) client: &'a Client,
     pub(super) scope: Scope,
     pub(super) connections: Connections,
-    pub(super) authorization: Result<Option<HeaderValue>, Failure>,
+    pub(super) trace: Trace,
+    identity: Result<Arc<dyn Identity>, Failure>,
+    /// What the leaf that is performed waits for.
+    waiting: Option<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -36,15 +41,32 @@ impl<'a> Stage<'a> {
         client: &'a Client,
         redactor: &mut Redactor,
     ) -> Self {
-        let authorization = target.auth.as_ref().map(|auth| auth.header(redactor));
+        let mut scope = scope;
+        let mut identity = target.auth.open(redactor);
+        for (name, source) in &target.secrets {
+            match open_secret(source, redactor) {
+                Ok(secret) => scope.set("secret", name, Value::from(secret.expose())),
+                Err(failure) => identity = Err(failure),
+            }
+        }
         Self {
+            trace: Trace::of_run(&run.id),
             run,
             target,
             client,
             scope,
             connections: Connections::default(),
-            authorization: authorization.transpose(),
+            identity,
+            waiting: None,
         }
+    }
+
+    /// Somebody else on the same target, whose keys the run has captured.
+    fn acting_as(&self, keys: &ValueTemplate) -> Result<Arc<dyn Identity>, Failure> {
+        let keys = keys
+            .value(&self.scope)
+            .map_err(|refused| Failure::new(Cause::Input, refused.to_string()).without_effect())?;
+        self.identity.clone()?.other(&keys)
     }
 
     pub(super) fn context<'b>(
@@ -57,11 +79,19 @@ impl<'a> Stage<'a> {
             target: self.target,
             scope: &self.scope,
             deadline,
-            authorization: &self.authorization,
+            identity: &self.identity,
+            trace: &mut self.trace,
             client: self.client,
             connections: &mut self.connections,
             http,
+            waiting: &mut self.waiting,
         }
+    }
+
+    /// The failure, with no cookie in what it says.
+    pub(super) fn hush(&self, mut failure: Failure) -> Failure {
+        failure.message = self.connections.redact(&failure.message);
+        failure
     }
 }
 
@@ -86,24 +116,30 @@ pub(super) async fn perform(
     let begun = limits.begun;
     let mut http = Vec::new();
     let mut retries = 0;
-    let mut waiting_for: Option<String> = None;
+    stage.waiting = None;
     let mut last_failure: Option<String> = None;
+    stage.trace.last_request = None;
+    let acting = step.acting.as_ref().map(|keys| stage.acting_as(keys));
     let mut ended = loop {
         let mut context = stage.context(limits.deadline, &mut http);
+        if let Some(acting) = &acting {
+            context.identity = acting;
+        }
         // The call itself may panic too, so it is made inside the future.
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
             Ok(done) => break Ok(done),
-            Err(failure) => failure,
+            Err(failure) => stage.hush(failure),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
-                waiting_for = Some(failure.message);
+                stage.waiting = Some(failure.message);
                 (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
                 retrying(retries + 1, &failure);
                 last_failure = Some(failure.message);
+                stage.waiting = None;
                 (step.retry.delay, 1)
             }
             _ => break Err(failure),
@@ -121,13 +157,22 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match (waiting_for, last_failure) {
+        failure.message = match (stage.waiting.take(), last_failure) {
             (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
             (None, Some(last)) => {
                 format!("no end within {duration:.1?}; the attempt before: {last}")
             }
             (None, None) => format!("no end within {duration:.1?}"),
         };
+        failure.message = stage.connections.redact(&failure.message);
+    }
+    if let Err(failure) = &mut ended {
+        if step.prerequisite {
+            failure.fault = failure.fault.of_prerequisite();
+        }
+        if let Some(request) = &stage.trace.last_request {
+            failure.message = format!("{} (request {request})", failure.message);
+        }
     }
     Performance {
         result: ended,

@@ -28,7 +28,8 @@ pub(super) async fn carry_out(
         return Err(Failure::new(Cause::Input, what));
     };
     let mut context = stage.context(limits.deadline, http);
-    race(async { undo(record, &mut context).await }, limits, true).await
+    let undone = race(async { undo(record, &mut context).await }, limits, true).await;
+    undone.map_err(|failure| stage.hush(failure))
 }
 
 /// What undoing proves: after a create that nobody confirmed, "not found" proves nothing yet.

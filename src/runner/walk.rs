@@ -14,7 +14,7 @@ use super::undo::carry_out;
 use super::{Runner, Stop};
 use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
 use crate::journal::{JournalError, Note};
-use crate::outcome::{Effect, Failure, Fault, Reason, Verdict, chain};
+use crate::outcome::{Cause, Effect, Failure, Fault, Reason, Verdict, chain};
 use crate::secret::Redactor;
 use crate::spec::{
     Case, Done, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
@@ -29,6 +29,8 @@ pub(super) enum Ended {
     Skipped,
     /// The rest of the suite is skipped.
     NotPassed,
+    /// The target lacks what is required: the rest is skipped, up to the next optional suite.
+    NotApplicable,
 }
 
 /// A change that must be undone at the end of its suite.
@@ -51,6 +53,8 @@ pub(super) struct Walk<'a> {
     failed: Option<FailedStep>,
     /// The first failing teardown, which counts only if nothing else failed.
     teardown_failed: Option<FailedStep>,
+    /// What the target lacks.
+    lacking: Option<FailedStep>,
 }
 
 impl<'a> Walk<'a> {
@@ -70,6 +74,7 @@ impl<'a> Walk<'a> {
             armed: Vec::new(),
             failed: None,
             teardown_failed: None,
+            lacking: None,
         }
     }
 
@@ -78,7 +83,7 @@ impl<'a> Walk<'a> {
         if let Some(failed) = self.failed {
             return (failed.failure.fault.into(), Some(failed));
         }
-        match self.teardown_failed {
+        match self.teardown_failed.or(self.lacking) {
             None => (Verdict::Pass, None),
             Some(failed) => match failed.failure.fault {
                 Fault::Target(_) => (Verdict::Fail(Reason::Teardown), Some(failed)),
@@ -107,6 +112,7 @@ impl<'a> Walk<'a> {
         let limits = limits.within(sequence.timeout);
         let mut stopped: Option<Arc<str>> = None;
         let mut held = Vec::new();
+        let mut lacking = false;
         for case in &sequence.cases {
             let always = matches!(case, Case::Step(step) if step.always);
             if let Some(why) = &stopped
@@ -123,17 +129,24 @@ impl<'a> Walk<'a> {
                 }
                 Case::Sequence(_) | Case::Wrapper(_) => self.walk(case, limits.clone()).await,
             };
-            if ended == Ended::NotPassed && stopped.is_none() {
-                stopped = Some(format!("{} did not pass", describe(case)).into());
+            if stopped.is_none() {
+                stopped = why_stop(ended, case);
+                lacking |= ended == Ended::NotApplicable;
             }
         }
         for held in held.into_iter().rev() {
             if self.teardown(held).await == Ended::NotPassed {
                 stopped.get_or_insert_with(|| "teardown".into());
+                lacking = false;
             }
         }
         match stopped {
             None => Ended::Passed,
+            Some(_) if lacking && sequence.optional => {
+                self.lacking = None;
+                Ended::Skipped
+            }
+            Some(_) if lacking => Ended::NotApplicable,
             Some(_) => Ended::NotPassed,
         }
     }
@@ -293,16 +306,22 @@ impl<'a> Walk<'a> {
         // Only the target's failures can be allowed: a panic or a cancellation is no answer.
         let allowed =
             |failure: &&Failure| step.allow_failure && matches!(failure.fault, Fault::Target(_));
+        let is_lacking = failure
+            .as_ref()
+            .is_some_and(|failure| failure.fault == Fault::Ours(Cause::NotApplicable));
         let counts = failure.as_ref().filter(|failure| !allowed(failure));
         let is_allowed = failure.is_some() && counts.is_none();
-        let ended = if counts.is_some() {
-            Ended::NotPassed
-        } else {
-            Ended::Passed
+        let ended = match counts {
+            None => Ended::Passed,
+            Some(failure) if is_lacking => {
+                self.lacking = Some(failed_step(&step.name, phase, failure));
+                Ended::NotApplicable
+            }
+            Some(failure) => {
+                self.fail(&step.name, phase, failure);
+                Ended::NotPassed
+            }
         };
-        if let Some(failure) = counts {
-            self.fail(&step.name, phase, failure);
-        }
         self.export(&Event::StepFinished {
             run: self.run.clone(),
             end: StepEnd {
@@ -327,11 +346,8 @@ impl<'a> Walk<'a> {
     }
 
     fn fail(&mut self, step: &Arc<str>, phase: Phase, failure: &Failure) {
-        self.failed.get_or_insert_with(|| FailedStep {
-            step: step.clone(),
-            phase,
-            failure: failure.clone(),
-        });
+        self.failed
+            .get_or_insert_with(|| failed_step(step, phase, failure));
     }
 
     /// Undoes one change, from its record, or hands it over to the sweeper: at once if nobody
@@ -444,6 +460,23 @@ impl<'a> Walk<'a> {
 
     fn export(&self, event: &Event) {
         self.runner.exporters.export(event);
+    }
+}
+
+fn failed_step(step: &Arc<str>, phase: Phase, failure: &Failure) -> FailedStep {
+    FailedStep {
+        step: step.clone(),
+        phase,
+        failure: failure.clone(),
+    }
+}
+
+/// Why the rest of a suite is skipped after this case, if it is.
+fn why_stop(ended: Ended, case: &Case) -> Option<Arc<str>> {
+    match ended {
+        Ended::Passed | Ended::Skipped => None,
+        Ended::NotPassed => Some(format!("{} did not pass", describe(case)).into()),
+        Ended::NotApplicable => Some(format!("{} found it lacking", describe(case)).into()),
     }
 }
 

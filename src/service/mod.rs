@@ -4,6 +4,7 @@
 //! restarts it instead of leaving it half alive.
 
 mod daemon;
+mod online;
 mod once;
 mod sweep;
 
@@ -17,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, warn};
 
+pub use online::online;
 pub use sweep::{Orphans, Wish, orphans, sweep};
 
 use crate::catalog;

@@ -12,7 +12,7 @@ use crate::event::Exporters;
 use crate::exporter::log::Log;
 use crate::exporter::terminal::Terminal;
 use crate::journal::{DiskJournal, Journal, OpenError};
-use crate::outcome::Verdict;
+use crate::outcome::{Cause, Verdict};
 use crate::plan::Plan;
 use crate::runner::Stop;
 use crate::sweeper::Sweeper;
@@ -140,12 +140,17 @@ fn open_journal(settings: &Settings) -> Result<(Arc<DiskJournal>, PathBuf), Open
         .or_else(|_: OpenError| open(std::env::temp_dir().join(format!("testerd-{name}"))))
 }
 
+/// Whether nothing more could be learnt: what cannot run on a target is no error of ours.
+fn settled(verdict: Verdict) -> bool {
+    [Verdict::Pass, Verdict::Inconclusive(Cause::NotApplicable)].contains(&verdict)
+}
+
 /// The exit code of a one-shot run: a failure tells more than an inconclusive run.
 fn judge(verdicts: &[Verdict], stop: &Stop) -> Exit {
     let any = |wanted: fn(&Verdict) -> bool| verdicts.iter().any(wanted);
     if any(|verdict| matches!(verdict, Verdict::Fail(_))) {
         Exit::Failed
-    } else if any(|verdict| *verdict != Verdict::Pass) || stop.cancel.is_cancelled() {
+    } else if any(|verdict| !settled(*verdict)) || stop.cancel.is_cancelled() {
         Exit::Ours
     } else {
         Exit::Done

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::HeaderValue;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::identity::{Identity, Wire};
 use super::scope::Scope;
 use super::target::Target;
+use super::trace::Trace;
 use super::undo::Undo;
-use crate::client::{Client, Connections};
+use crate::client::{Answer, Client, Connections, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Reason};
 
 /// Code that does one thing to the target and checks the result.
 ///
@@ -93,12 +94,152 @@ pub struct Context<'a> {
     pub scope: &'a Scope,
     /// The step's deadline.
     pub deadline: Instant,
-    /// The `Authorization` of requests to the target, or why there is none.
-    pub authorization: &'a Result<Option<HeaderValue>, Failure>,
+    /// Who the run is to the target, or why it is nobody.
+    pub identity: &'a Result<Arc<dyn Identity>, Failure>,
+    /// How the target's logs name the run.
+    pub trace: &'a mut Trace,
     /// The measured HTTP client.
     pub client: &'a Client,
     /// The connections that the run keeps, for steps with `reuse`.
     pub connections: &'a mut Connections,
     /// Where HTTP attempts note their phases, also those of an attempt that fails.
     pub http: &'a mut Vec<HttpPhases>,
+    /// What the step waits for, if it does; told when its deadline passes first.
+    pub waiting: &'a mut Option<String>,
+}
+
+/// What every request says of us.
+const USER_AGENT: &str = concat!("testerd/", env!("CARGO_PKG_VERSION"));
+
+impl Context<'_> {
+    /// Sends one request to the target, as who the run is to it.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send(&mut self, mut request: Request) -> Result<Answer, Failure> {
+        self.dress(&mut request).await?;
+        let endpoint = &self.target.endpoint;
+        let at = self.http.len();
+        // In its place before the request is sent: an attempt that is dropped leaves its phases.
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let sent = self
+            .client
+            .send(endpoint, request, self.connections, phases);
+        let answer = sent.await?;
+        if let Ok(identity) = self.identity {
+            identity.heard(&answer);
+        }
+        Ok(answer)
+    }
+
+    /// Sends one request to the target, as who the run is to it, for an answer that is read as it
+    /// comes.
+    ///
+    /// # Errors
+    /// If no answer begins.
+    pub async fn open(&mut self, mut request: Request) -> Result<Stream, Failure> {
+        self.dress(&mut request).await?;
+        let endpoint = &self.target.endpoint;
+        let at = self.http.len();
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let opened = self
+            .client
+            .open(endpoint, request, self.connections, phases);
+        Ok(opened.await?)
+    }
+
+    /// Opens a WebSocket to the target, as who the run is to it.
+    ///
+    /// # Errors
+    /// If there is no answer to the handshake; one that refuses it is no error here.
+    pub async fn upgrade(&mut self, mut request: Request) -> Result<Upgrade, Failure> {
+        self.dress(&mut request).await?;
+        let endpoint = &self.target.endpoint;
+        let at = self.http.len();
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let upgraded = self
+            .client
+            .upgrade(endpoint, request, self.connections, phases);
+        Ok(upgraded.await?)
+    }
+
+    /// Sends one request somewhere else, without any of our credentials.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_to(
+        &mut self,
+        endpoint: &Endpoint,
+        mut request: Request,
+    ) -> Result<Answer, Failure> {
+        self.introduce(&mut request);
+        let at = self.http.len();
+        self.http.push(HttpPhases::default());
+        let phases = &mut self.http[at];
+        let sent = self
+            .client
+            .send(endpoint, request, self.connections, phases);
+        Ok(sent.await?)
+    }
+
+    /// Puts on a request to the target what belongs there: who we are, and which run this is.
+    ///
+    /// # Errors
+    /// If a secret could not be read, or the target could not be asked what it wants.
+    pub async fn dress(&mut self, request: &mut Request) -> Result<(), Failure> {
+        let identity = self.identity.as_ref().map_err(Failure::clone)?;
+        self.introduce(request);
+        let wire = Wire {
+            client: self.client,
+            endpoint: &self.target.endpoint,
+            http: self.http,
+        };
+        self.trace.last_request = identity.dress(request, wire).await?;
+        Ok(())
+    }
+
+    /// The same step, as somebody else on the same target.
+    pub fn acting_as<'b>(
+        &'b mut self,
+        identity: &'b Result<Arc<dyn Identity>, Failure>,
+    ) -> Context<'b> {
+        Context {
+            run: self.run,
+            target: self.target,
+            scope: self.scope,
+            deadline: self.deadline,
+            identity,
+            trace: self.trace,
+            client: self.client,
+            connections: self.connections,
+            http: self.http,
+            waiting: self.waiting,
+        }
+    }
+
+    /// Notes what the action waits for now.
+    pub fn note(&mut self, what: String) {
+        *self.waiting = Some(what);
+    }
+
+    /// What an answer that was not expected says of the target.
+    pub fn reason(&self, answer: &Answer) -> Reason {
+        match self.identity {
+            Ok(identity) => identity.reason(answer),
+            Err(_) => Reason::of_status(answer.status),
+        }
+    }
+
+    fn introduce(&mut self, request: &mut Request) {
+        let headers = &mut request.headers;
+        headers
+            .entry(http::header::USER_AGENT)
+            .or_insert(http::HeaderValue::from_static(USER_AGENT));
+        if let Some(span) = self.trace.next_span() {
+            headers.entry("traceparent").or_insert(span);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, Resource};
-use crate::text::Read;
+use crate::text::{Read, ValueTemplate};
 
 /// One node of the tree. A closed enum, because the runner must know every kind.
 pub enum Case {
@@ -56,6 +56,10 @@ pub struct Step {
     pub always: bool,
     /// A failure is recorded but does not fail the run.
     pub allow_failure: bool,
+    /// An answer other than expected means that the spec cannot run on this target.
+    pub prerequisite: bool,
+    /// As whom it is done, if not as the target's own user.
+    pub acting: Option<ValueTemplate>,
     /// The captures it needs: if one is missing, the step is skipped.
     pub reads: Vec<Read>,
 }
@@ -107,6 +111,9 @@ pub struct Sequence {
     pub name: Option<Arc<str>>,
     /// The deadline for all of it.
     pub timeout: Option<Duration>,
+    /// Where it requires what the target lacks, it is skipped and the run goes on; otherwise the
+    /// run ends there.
+    pub optional: bool,
     /// In order. A resource among them is undone at the end of the sequence.
     pub cases: Vec<Case>,
 }

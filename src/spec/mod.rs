@@ -4,9 +4,12 @@
 
 mod action;
 mod case;
+mod examine;
+mod identity;
 mod scope;
 mod selection;
 mod target;
+mod trace;
 mod undo;
 
 use std::sync::Arc;
@@ -14,9 +17,12 @@ use std::time::Duration;
 
 pub use action::{Action, Capture, Context, Done, Listed, Resource, Run};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
+pub use examine::{Examiner, Finding};
+pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
 pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};
-pub use target::{Auth, Target, TargetKind};
+pub use target::{Target, TargetKind};
+pub use trace::Trace;
 pub use undo::{Record, RecordId, Undo, Undoer, Undone};
 
 use crate::event::SpecInfo;

@@ -1,73 +1,59 @@
 //! What specs are run on.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use http::HeaderValue;
-
+use super::identity::Auth;
 use crate::client::Endpoint;
-use crate::outcome::{Cause, Failure};
-use crate::secret::{Redactor, SecretSource};
+use crate::secret::SecretSource;
 
 /// What a target speaks: actions that need another kind cannot run on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TargetKind {
     /// Any HTTP API.
     Http,
+    /// The manager of a Backend.AI cluster.
+    BackendAi,
+    /// The web server before such a manager, where people log in.
+    BackendAiWeb,
 }
 
 impl TargetKind {
     /// Every kind, by its `type` in the configuration.
-    pub const ALL: [(&'static str, Self); 1] = [("http", Self::Http)];
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("http", Self::Http),
+        ("backendai", Self::BackendAi),
+        ("backendai-web", Self::BackendAiWeb),
+    ];
+
+    /// The kind that this word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, kind)| kind)
+    }
+
+    /// What to write for a kind.
+    #[must_use]
+    pub fn help() -> String {
+        Self::ALL
+            .map(|(word, _)| format!("\"{word}\""))
+            .join(" or ")
+    }
 }
 
-/// How requests to a target are authenticated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// `Authorization: Bearer …`, RFC 6750.
-    Bearer(SecretSource),
-    /// `Authorization: Basic …`, RFC 7617.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: SecretSource,
-    },
-}
-
-impl Auth {
-    /// The value of the `Authorization` header; `redactor` learns every form of the secret.
-    ///
-    /// # Errors
-    /// If the secret cannot be read: our fault, not the target's.
-    pub fn header(&self, redactor: &mut Redactor) -> Result<HeaderValue, Failure> {
-        let read = |source: &SecretSource, redactor: &mut Redactor| {
-            let secret = source.read().map_err(|error| {
-                Failure::new(Cause::Secret, crate::outcome::chain(&error)).without_effect()
-            })?;
-            redactor.learn(secret.expose());
-            Ok::<_, Failure>(secret)
-        };
-        let text = match self {
-            Self::Bearer(token) => format!("Bearer {}", read(token, redactor)?.expose()),
-            Self::Basic { username, password } => {
-                let password = read(password, redactor)?;
-                let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
-                redactor.learn(&pair);
-                format!("Basic {pair}")
-            }
-        };
-        let mut value = HeaderValue::try_from(text).map_err(|_| {
-            Failure::new(Cause::Secret, "the secret cannot be put into a header").without_effect()
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::ALL.into_iter().find(|(_, kind)| kind == self);
+        f.write_str(word.map_or("", |(word, _)| word))
     }
 }
 
 /// One target of the configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// Its name.
     pub name: String,
@@ -76,7 +62,9 @@ pub struct Target {
     /// Where it is.
     pub endpoint: Endpoint,
     /// How requests are authenticated.
-    pub auth: Option<Auth>,
+    pub auth: Arc<dyn Auth>,
+    /// What specs read as `${secret.NAME}`, for instance a password to log in with.
+    pub secrets: BTreeMap<String, SecretSource>,
     /// How many runs may use it at once.
     pub concurrency: u32,
 }

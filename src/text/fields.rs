@@ -32,9 +32,9 @@ impl Params {
     }
 }
 
-impl<const N: usize> From<[(String, Value); N]> for Params {
-    fn from(entries: [(String, Value); N]) -> Self {
-        Self(entries.into())
+impl FromIterator<(String, Value)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
     }
 }
 
@@ -383,6 +383,15 @@ impl<'a, 'n> Fields<'a, 'n> {
             }
         }
         tables
+    }
+
+    /// One of the [`Self::tables`] under `key`.
+    pub fn one_of<'b>(&mut self, key: &str, table: &'b Table) -> Fields<'b, '_>
+    where
+        'a: 'b,
+    {
+        let path = self.key(key);
+        Fields::new(table, path, self.params, self.notes)
     }
 
     /// Notes every key that nobody asked for.

@@ -415,7 +415,7 @@ mod tests {
     }
 
     fn template(text: &str) -> Template {
-        let params = Params::from([
+        let params = Params::from_iter([
             ("p".to_owned(), json!("${a.b}")),
             ("n".to_owned(), json!(7)),
         ]);
@@ -473,7 +473,7 @@ mod tests {
         let parse = |text| {
             Template::parse(
                 text,
-                &Params::from([("image".into(), json!(1))]),
+                &Params::from_iter([("image".into(), json!(1))]),
                 &mut Vec::new(),
             )
         };

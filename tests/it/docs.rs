@@ -55,6 +55,27 @@ fn the_examples_of_the_readme_make_a_plan() {
 }
 
 #[test]
+fn the_example_specs_make_a_plan() {
+    let config = "[target.shop]\ntype = \"http\"\nendpoint = \"http://a\"\nvars = { user = \"ann\" }\n\
+                  [[probe]]\ntarget = \"shop\"\ntags = [\"example\"]\ninterval = \"1m\"";
+    let mut sources = Sources::from_text("all.toml", config, &Overrides::default()).unwrap();
+    let mut count = 0;
+    for file in std::fs::read_dir(root("config/specs/examples")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        count += text.matches("[[spec]]").count();
+        sources.add("examples", &text, false);
+    }
+    let plan = plan::compile(sources).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let mut planned: Vec<_> = plan
+        .scheduled
+        .iter()
+        .map(|scheduled| &scheduled.info.identity.spec)
+        .collect();
+    planned.dedup();
+    assert_eq!(planned.len(), count);
+}
+
+#[test]
 fn the_readme_names_every_command_and_every_metric() {
     let readme = std::fs::read_to_string(root("README.md")).unwrap();
     let page = std::fs::read_to_string(root("src/exporter/metrics/page.rs")).unwrap();

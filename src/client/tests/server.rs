@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::either::Either;
 
 use super::Client;
@@ -30,6 +31,12 @@ pub(super) enum Play {
     Read,
     /// Writes this.
     Say(&'static str),
+    /// Writes bytes.
+    Bytes(&'static [u8]),
+    /// Agrees to a WebSocket handshake; these header lines are in the answer too.
+    Upgrade(&'static str),
+    /// Reads one short frame of a client.
+    Frame,
     /// Writes chunks for as long as somebody reads.
     Fill,
     /// Lets time pass, where it is paused.
@@ -155,6 +162,32 @@ impl Play {
             Self::Say(text) => {
                 stream.write_all(text.as_bytes()).await?;
                 stream.flush().await?;
+            }
+            Self::Bytes(bytes) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await?;
+            }
+            Self::Upgrade(lines) => {
+                let heard = String::from_utf8_lossy(log);
+                let key = heard.split("sec-websocket-key: ").nth(1).unwrap();
+                let accept = derive_accept_key(key.lines().next().unwrap().as_bytes());
+                let text = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: WebSocket\r\nSec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
+                );
+                stream.write_all(text.as_bytes()).await?;
+                stream.flush().await?;
+            }
+            Self::Frame => {
+                let mut head = [0; 6];
+                stream.read_exact(&mut head).await?;
+                let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+                stream.read_exact(&mut payload).await?;
+                let mask = head[2..].iter().cycle();
+                let clear = payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
+                log.extend(format!("[{:x} ", head[0]).into_bytes());
+                log.extend(clear);
+                log.push(b']');
             }
             Self::Fill => {
                 let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::body::Answer;
 use super::books::{Books, Fault, Item, Shared, mix};
 use super::conn::Switch;
-use super::shop;
+use super::{shop, streams};
 
 const LARGEST_UPLOAD: usize = 1 << 20;
 const LARGEST_DOWNLOAD: u64 = 1 << 30;
@@ -51,6 +51,15 @@ impl Asked {
     /// A parameter of the query, decoded.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         parameter(self.head.uri.query(), name)
+    }
+
+    /// Every parameter of this name, decoded.
+    pub(super) fn bytes(&self, name: &str) -> Vec<Vec<u8>> {
+        let pairs = self.head.uri.query().unwrap_or_default().split('&');
+        let values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        values
+            .map(|value| percent_decode_str(value).collect())
+            .collect()
     }
 
     fn number(&self, name: &str, default: u64) -> u64 {
@@ -199,6 +208,9 @@ async fn effect(asked: &Asked, shared: &Shared, switch: &Switch) -> Answered {
             let (bytes, chunks) = (asked.number("bytes", 16), asked.number("chunks", 10));
             Response::new(Answer::trickle(bytes, chunks, gap))
         }
+        ["events"] => streams::events(asked),
+        ["websocket"] => streams::websocket(asked, shared, switch),
+        ["cookie"] => streams::cookie(asked),
         ["badjson"] => with_type(Response::new(Answer::whole("{\"ok\":tru"))),
         ["redirect"] => redirect(asked),
         ["json"] => echo(asked),

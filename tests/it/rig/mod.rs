@@ -18,6 +18,9 @@
 //! | `/hang`, `/reset`, `/close` | nothing ever; a TCP reset; a clean close |
 //! | `/big?bytes=N` | N bytes, at most 1 GiB; with `endless=1` nobody is told how many |
 //! | `/slowbody?bytes=N&ms=M&chunks=K` | headers at once, then K pieces of N bytes, M ms apart |
+//! | `/events?say=A&then=E…` | the nth request an event stream of the nth text, cut at each `~`, with `{last}` and `{auth}` for its headers; then `end`, `hang` or `close` |
+//! | `/websocket?say=A&choose=P` | says A, then does what each message says: see `streams` |
+//! | `/cookie?set=C` | 204 with that cookie |
 //! | `/badjson` | `{"ok":tru`, as application/json |
 //! | `POST /items` `{"name":…}` | 201 `{"id","name","price"}`; 400 without a name |
 //! | `GET /items?name=PREFIX` | `{"found":[{"id","name"}…]}`, strangers too; all without a name |
@@ -32,6 +35,7 @@ mod books;
 mod conn;
 mod selftest;
 mod shop;
+mod streams;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -245,5 +249,6 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let io = TokioIo::new(Resettable::new(stream, switch.clone()));
     let service = service_fn(|asked| answer::answer(asked, Arc::clone(&shared), switch.clone()));
     // How a conversation ends is the client's affair, or was asked for.
-    let _ = http1::Builder::new().serve_connection(io, service).await;
+    let conversation = http1::Builder::new().serve_connection(io, service);
+    let _ = conversation.with_upgrades().await;
 }

@@ -61,6 +61,9 @@ fn each_path_misbehaves_as_told() {
     assert_eq!(get(&url("/redirect?n=2")).status, 302);
     assert_eq!(get(&url("/slowbody?bytes=5&ms=1&chunks=3")).text.len(), 15);
     assert_eq!(get(&url("/big?bytes=200000")).text.len(), 200_000);
+    assert_eq!(get(&url("/events?say=a~%C3~%A4{last}")).text, "aä-");
+    assert_eq!(get(&url("/cookie?set=a%3D1")).status, 204);
+    assert_eq!(get(&url("/websocket")).status, 426);
     assert_eq!(get(&url("/flaky?p=0")).status, 200);
     assert_eq!(get(&url("/flaky?p=1")).status, 500);
     assert_eq!(

@@ -11,8 +11,8 @@ use testerd::client::Endpoint;
 use testerd::event::{Identity, Phase, SpecInfo, StateRule, StepInfo};
 use testerd::outcome::Failure;
 use testerd::spec::{
-    Action, Case, Context, Done, Record, Resource, Retry, Scheduled, Sequence, Step, Target,
-    TargetKind, Undo, Undoer, Undone, Work, Wrapper,
+    Action, Case, Context, Done, HeaderAuth, Record, Resource, Retry, Scheduled, Sequence, Step,
+    Target, TargetKind, Undo, Undoer, Undone, Work, Wrapper,
 };
 
 type Deed = Box<dyn Fn() -> BoxFuture<'static, Result<Done, Failure>> + Send + Sync>;
@@ -128,6 +128,8 @@ fn with_work(name: &str, work: Work) -> Step {
         poll: None,
         always: false,
         allow_failure: false,
+        prerequisite: false,
+        acting: None,
         reads: Vec::new(),
     }
 }
@@ -137,6 +139,7 @@ pub(crate) fn sequence(cases: Vec<Case>) -> Case {
     Case::Sequence(Sequence {
         name: None,
         timeout: None,
+        optional: false,
         cases,
     })
 }
@@ -175,7 +178,8 @@ pub(crate) fn scheduled(
             name: target.into(),
             kind: TargetKind::Http,
             endpoint: Endpoint::parse("http://127.0.0.1:9").unwrap(),
-            auth: None,
+            auth: Arc::new(HeaderAuth::Nobody),
+            secrets: std::collections::BTreeMap::new(),
             concurrency: 1,
         }),
         case,

@@ -16,6 +16,7 @@ mod reasons;
 mod refusals;
 mod secrets;
 mod stopping;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

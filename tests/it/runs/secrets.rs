@@ -233,3 +233,31 @@ delete = {{ path = "/status/500" }}
     assert!(told.story.contains("[secret]"), "{}", told.story);
     assert_hushed(&told, "broken");
 }
+
+/// The jar knows a cookie before anybody else does: also the step that it comes in says nothing.
+#[tokio::test]
+async fn a_cookie_that_the_target_sets() {
+    let world = World::new();
+    let echo = "method = \"POST\"\njson = {}\nallow_failure = true\n\
+                expect = { text = \"@\" }\nretry = { attempts = 2, delay = \"1ms\" }";
+    let set = "allow_failure = true\nexpect = { header = { set-cookie = \"?\" } }";
+    let told = world
+        .run(&spec(
+            "",
+            &[
+                step("before", "/json", echo),
+                step("set", "/cookie?set=session%3Dhush-hush;%20Path%3D/", set),
+                step("echo", "/json", echo),
+                step("capture", "/ok", "capture = { x = \"json:/x\" }"),
+            ],
+        ))
+        .await;
+    let all = format!("{:?}", told.events);
+    assert!(!all.contains("hush"), "{}", told.story);
+    assert!(all.contains("`session=[secret]; Path=/`"), "{}", told.story);
+    assert_eq!(
+        all.matches(r#"\"cookie\":\"session=[secret]\""#).count(),
+        2,
+        "{all}"
+    );
+}

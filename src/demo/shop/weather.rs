@@ -4,8 +4,9 @@
 //! Incidents follow from the time since the shop opened and from nothing else, so that everybody
 //! who watches a demo sees the same failures and recoveries in the same order.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::demo::dice::Dice;
 
 /// The first incident begins so long after the shop opened.
 const FIRST: Duration = Duration::from_secs(60);
@@ -132,30 +133,7 @@ pub(super) fn trouble(desk: Desk, elapsed: Duration) -> Option<Trouble> {
     (incident.desk == desk).then_some(incident.trouble)
 }
 
-/// A sequence of numbers that looks random and is the same every time (splitmix64).
-#[derive(Debug)]
-pub(super) struct Dice(AtomicU64);
-
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(AtomicU64::new(seed))
-    }
-
-    /// The next number.
-    pub(super) fn number(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut x = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// The next number in [0, 1).
-    pub(super) fn roll(&self) -> f64 {
-        let high = u32::try_from(self.number() >> 32).unwrap_or(0);
-        f64::from(high) / (f64::from(u32::MAX) + 1.0)
-    }
-
     /// Nearly normal, with mean 0 and deviation 1: a sum of twelve, and no need for a library.
     fn normal(&self) -> f64 {
         (0..12).map(|_| self.roll()).sum::<f64>() - 6.0

@@ -1,0 +1,86 @@
+//! What can be asked of any HTTP target: whether it is there, and what time it has.
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::DATE;
+use http::{HeaderMap, Method};
+use tokio::time::Instant;
+
+use crate::client::Request;
+use crate::spec::{Context, Finding};
+use crate::text::Params;
+
+/// A clock that differs by more deserves a word: signed requests are refused at 15 minutes.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Examines a target of which nothing more is known.
+pub fn examine<'a>(context: &'a mut Context<'_>, _: &'a Params) -> BoxFuture<'a, Vec<Finding>> {
+    reach(context).boxed()
+}
+
+/// Asks for `/`: any answer will do.
+pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
+    let begun = Instant::now();
+    // Not as who we are to it: that is another question.
+    let endpoint = context.target.endpoint.clone();
+    let sent = context.send_to(&endpoint, Request::new(Method::GET, "/"));
+    match sent.await {
+        Ok(answer) => {
+            let found = format!("answers {} in {:.0?}", answer.status, begun.elapsed());
+            let clock = clock(&answer.headers, SystemTime::now());
+            [Finding::good("reachable", found)]
+                .into_iter()
+                .chain(clock)
+                .collect()
+        }
+        Err(failure) => vec![Finding::bad(
+            "reachable",
+            failure.message,
+            "check the endpoint, the network, and that the target runs",
+        )],
+    }
+}
+
+fn clock(headers: &HeaderMap, now: SystemTime) -> Option<Finding> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let theirs = httpdate::parse_http_date(date).ok()?;
+    let (ahead, skew) = match theirs.duration_since(now) {
+        Ok(skew) => ("ahead of", skew),
+        Err(error) => ("behind", error.duration()),
+    };
+    // The header has whole seconds.
+    let found = format!("{} s {ahead} ours", skew.as_secs());
+    Some(if skew < SKEW {
+        Finding::good("clock", found)
+    } else {
+        Finding::bad("clock", found, "let both machines keep their time by NTP")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_differs_is_told() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (theirs, found, good) in [
+            (0, "0 s ahead of ours", true),
+            (59, "59 s ahead of ours", true),
+            (-900, "900 s behind ours", false),
+        ] {
+            let date = 1_800_000_000_i64 + theirs;
+            let date = SystemTime::UNIX_EPOCH + Duration::from_secs(date.unsigned_abs());
+            let mut headers = HeaderMap::new();
+            let text = httpdate::fmt_http_date(date);
+            headers.insert(DATE, text.parse().unwrap());
+            let finding = clock(&headers, now).unwrap();
+            assert_eq!(
+                (finding.found.as_str(), finding.remedy.is_none()),
+                (found, good)
+            );
+        }
+    }
+}

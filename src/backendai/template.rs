@@ -1,0 +1,148 @@
+//! `backendai.template`: a template that sessions are made from.
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::api::{Api, encoded, text};
+use super::thing::{Ids, Thing, id, only, open};
+use crate::action::Key;
+use crate::outcome::{Failure, Reason};
+use crate::spec::Capture;
+
+/// The kind of thing.
+pub(super) struct Template;
+
+/// What a template is made from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Order {
+    called: String,
+    r#type: Option<String>,
+    image: String,
+    architecture: Option<String>,
+    group: String,
+    domain: String,
+    scaling_group: String,
+    resources: Map<String, Value>,
+}
+
+/// What finds a template again.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    name: String,
+}
+
+impl Order {
+    /// The manager takes the template as a text in JSON, inside JSON.
+    fn body(&self) -> Value {
+        let template = json!([{
+            "is_active": true,
+            "type": "TASK",
+            "name": self.called,
+            "template": {
+                "api_version": "6",
+                "kind": "task_template",
+                "metadata": { "name": self.called, "tag": "latest" },
+                "spec": {
+                    "session_type": self.r#type.as_deref().unwrap_or("interactive"),
+                    "kernel": {
+                        "image": self.image,
+                        "architecture": self.architecture.as_deref().unwrap_or("x86_64"),
+                        "environ": {},
+                        "run": null,
+                        "git": null,
+                    },
+                    "scaling_group": self.scaling_group,
+                    "mounts": {},
+                    "resources": self.resources,
+                },
+            },
+        }]);
+        json!({ "payload": template.to_string(), "group": self.group, "domain": self.domain })
+    }
+}
+
+impl Thing for Template {
+    const KIND: &'static str = "backendai.template";
+    const KEYS: &'static [Key] = &[
+        Key::optional(
+            "called",
+            "its name; holds ${run.name}, which is the default",
+        )
+        .recorded(),
+        Key::optional(
+            "type",
+            "of its sessions: \"interactive\" (the default) or \"batch\"",
+        ),
+        Key::required("image", "the canonical name of the image"),
+        Key::optional("architecture", "of the image; default \"x86_64\""),
+        Key::required("group", "the project's name"),
+        Key::required("domain", "the domain's name"),
+        Key::required("scaling_group", "the resource group's name"),
+        Key::optional(
+            "resources",
+            "slots, such as { cpu = \"1\", mem = \"512m\" }",
+        ),
+    ];
+    const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
+    type Order = Order;
+    type Mark = Mark;
+
+    fn mark(order: &Order) -> Mark {
+        Mark {
+            name: order.called.clone(),
+        }
+    }
+
+    async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        let answer = api
+            .change(Method::POST, "/template/session", &order.body())
+            .await?;
+        Ok(vec![open("id", text(&answer, "/0/id")?)])
+    }
+
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+        let listed = all(api).await?;
+        let ours = listed
+            .iter()
+            .filter(|one| one["name"] == mark.name.as_str());
+        only(ours.map(ids).collect::<Result<_, _>>()?)
+    }
+
+    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+        let path = format!("/template/session/{}", encoded(&id(ids)?));
+        api.remove(Method::DELETE, &path, None).await
+    }
+
+    async fn list(
+        prefix: &str,
+        api: &mut Api<'_, '_>,
+    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+        let listed = all(api).await?;
+        let named = listed.iter().filter_map(|one| {
+            let name = one["name"]
+                .as_str()
+                .filter(|name| name.starts_with(prefix))?;
+            Some((name.to_owned(), one))
+        });
+        named
+            .map(|(name, one)| Ok((name.clone(), Mark { name }, ids(one)?)))
+            .collect()
+    }
+}
+
+async fn all(api: &mut Api<'_, '_>) -> Result<Vec<Value>, Failure> {
+    match api.get("/template/session").await? {
+        Value::Array(listed) => Ok(listed),
+        _ => Err(Failure::new(
+            Reason::Protocol,
+            "the list of templates is no list",
+        )),
+    }
+}
+
+fn ids(one: &Value) -> Result<Ids, Failure> {
+    Ok([("id".to_owned(), text(one, "/id")?.into())].into())
+}

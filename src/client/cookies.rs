@@ -1,0 +1,194 @@
+//! The cookies of one run (RFC 6265), kept from every answer and sent with every request that they
+//! belong to. Their values are secrets, as a password is: whoever shows a text lets it be redacted
+//! here.
+
+use std::collections::VecDeque;
+
+use cookie_store::{CookieStore, RawCookie};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::endpoint::Endpoint;
+use crate::secret::{Redactor, Secret};
+
+/// So many values are known as secrets, the latest ones: a server may change them with each answer.
+const REMEMBERED: usize = 100;
+
+/// A jar, and what must not be shown of it.
+#[derive(Default)]
+pub(super) struct Cookies {
+    jar: CookieStore,
+    values: VecDeque<Secret>,
+}
+
+impl Cookies {
+    /// Adds what belongs to this request; a `cookie` header of its own is left as it is.
+    pub(super) fn add(&self, endpoint: &Endpoint, uri: &Uri, headers: &mut HeaderMap) {
+        if self.jar.iter_any().next().is_none() || headers.contains_key(COOKIE) {
+            return;
+        }
+        let Some(url) = url(endpoint, uri) else {
+            return;
+        };
+        let mut cookies = self.jar.matches(&url);
+        // The more specific first (5.4); by name, so that equal requests are equal.
+        cookies.sort_by_key(|cookie| (usize::MAX - cookie.path.len(), cookie.name().to_owned()));
+        let pairs: Vec<_> = cookies
+            .iter()
+            .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
+            .collect();
+        if let (false, Ok(mut value)) = (pairs.is_empty(), HeaderValue::try_from(pairs.join("; ")))
+        {
+            value.set_sensitive(true);
+            headers.insert(COOKIE, value);
+        }
+    }
+
+    /// Keeps what an answer sets, and forgets what it takes back.
+    pub(super) fn keep(&mut self, endpoint: &Endpoint, uri: &Uri, headers: &HeaderMap) {
+        for header in headers.get_all(SET_COOKIE) {
+            let text = std::str::from_utf8(header.as_bytes()).ok();
+            let Some(cookie) = text.and_then(|text| RawCookie::parse(text).ok()) else {
+                continue;
+            };
+            // Also if the jar refuses it: it was somebody's secret all the same.
+            self.remember(cookie.value());
+            if let Some(url) = url(endpoint, uri) {
+                // Refused ones are none of our business, as with any browser.
+                let _ = self.jar.insert_raw(&cookie, &url);
+            }
+        }
+    }
+
+    fn remember(&mut self, value: &str) {
+        let value = Secret::new(value);
+        if !self.values.contains(&value) {
+            self.values.push_back(value);
+            if self.values.len() > REMEMBERED {
+                self.values.pop_front();
+            }
+        }
+    }
+
+    /// The text without any value of a cookie.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let mut redactor = Redactor::default();
+        for value in &self.values {
+            let value = value.expose().trim_matches('"');
+            redactor.learn(value);
+            redactor.learn(&percent_decode_str(value).decode_utf8_lossy());
+        }
+        redactor.redact(text)
+    }
+}
+
+fn url(endpoint: &Endpoint, uri: &Uri) -> Option<Url> {
+    Url::parse(&format!("{}{uri}", endpoint.origin())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sent to `to` after `from` has set this.
+    fn sent(set: &[&str], from: &str, to: &str) -> String {
+        let mut cookies = Cookies::default();
+        let split = |url: &str| {
+            let (origin, path) = url.split_at(url[8..].find('/').unwrap() + 8);
+            (
+                Endpoint::parse(origin).unwrap(),
+                path.parse::<Uri>().unwrap(),
+            )
+        };
+        let set = set
+            .iter()
+            .map(|text| (SET_COOKIE, HeaderValue::from_str(text).unwrap()));
+        let (endpoint, uri) = split(from);
+        cookies.keep(&endpoint, &uri, &set.collect());
+        let (endpoint, uri) = split(to);
+        let mut headers = HeaderMap::new();
+        cookies.add(&endpoint, &uri, &mut headers);
+        let cookies = headers
+            .get(COOKIE)
+            .map(|value| value.to_str().unwrap().to_owned());
+        cookies.unwrap_or_default()
+    }
+
+    #[test]
+    fn cookies_are_sent_where_they_belong() {
+        let (http, https) = ("http://shop.example/a/b", "https://shop.example/a/b");
+        let rows: [(&[&str], &str, &str, &str); 16] = [
+            (&["a=1"], http, http, "a=1"),
+            (&["a=1", "b=2; Path=/"], http, http, "a=1; b=2"),
+            (&["a=1; Path=/", "a=2; Path=/a"], http, http, "a=2; a=1"),
+            (&["a=1", "a=2"], http, http, "a=2"),
+            (&["a=1"], http, "http://shop.example/c", ""),
+            (&["a=1; Path=/"], http, "http://shop.example/c?d", "a=1"),
+            (&["a=1; Path=/a"], http, "http://shop.example/ab", ""),
+            (&["a=1"], http, "http://shop.example:81/a/b", "a=1"),
+            (&["a=1"], http, "http://other.example/a/b", ""),
+            (
+                &["a=1; Domain=shop.example"],
+                http,
+                "http://x.shop.example/a/b",
+                "a=1",
+            ),
+            (
+                &["a=1; Domain=other.example"],
+                http,
+                "http://other.example/a/b",
+                "",
+            ),
+            (&["a=1; Secure"], https, http, ""),
+            (
+                &["a=1; Secure; HttpOnly; SameSite=Strict"],
+                https,
+                https,
+                "a=1",
+            ),
+            (&["a=1", "a=; Max-Age=0"], http, http, ""),
+            (
+                &["a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT"],
+                http,
+                http,
+                "",
+            ),
+            (&["a=\"x y\"", "b", "c=d=e"], http, http, "a=\"x y\"; c=d=e"),
+        ];
+        for (set, from, to, expected) in rows {
+            assert_eq!(sent(set, from, to), expected, "{set:?} {from} {to}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_shown_not_even_one_that_is_gone() {
+        let mut cookies = Cookies::default();
+        let endpoint = Endpoint::parse("http://shop.example").unwrap();
+        let uri = Uri::from_static("/");
+        for set in [
+            "a=hush%2Fhush",
+            "b=\"so secret\"; Max-Age=0",
+            "c=else; Domain=x.example",
+        ] {
+            let set = HeaderValue::from_static(set);
+            cookies.keep(&endpoint, &uri, &HeaderMap::from_iter([(SET_COOKIE, set)]));
+        }
+        assert_eq!(
+            cookies.redact("hush%2Fhush hush/hush so secret so%20secret else, nothing"),
+            "[secret] [secret] [secret] [secret] [secret], nothing"
+        );
+    }
+
+    #[test]
+    fn a_server_that_changes_them_with_each_answer_fills_no_memory() {
+        let mut cookies = Cookies::default();
+        for value in 0..10 * REMEMBERED {
+            cookies.remember(&format!("value-{value}"));
+            cookies.remember("the same");
+        }
+        assert_eq!(cookies.values.len(), REMEMBERED);
+        assert_eq!(cookies.redact("value-999"), "[secret]");
+    }
+}

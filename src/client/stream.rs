@@ -1,0 +1,111 @@
+//! An answer whose body is read piece by piece, as long as somebody wants to hear more.
+//!
+//! How long that is says nothing about the target, so a stream has no transfer phase: its phases
+//! end with the head, and waiting for what it brings is in the step's own time.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use hyper::body::Body;
+
+use super::Answer;
+use super::connect::Pipe;
+use super::endpoint::Endpoint;
+use super::error::ClientError;
+use super::exchange::{Connection, Incoming};
+
+/// The head of an answer, and a body that is still to come. Dropping it ends the connection.
+pub struct Stream {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: hyper::body::Incoming,
+    connection: Connection,
+    endpoint: Endpoint,
+    limit: u64,
+}
+
+impl Stream {
+    pub(super) fn new(
+        head: Incoming,
+        connection: Connection,
+        endpoint: &Endpoint,
+        limit: u64,
+    ) -> Self {
+        let (head, body) = head.into_parts();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            connection,
+            endpoint: endpoint.clone(),
+            limit,
+        }
+    }
+
+    /// The next piece, of whatever length it comes in; `None` at the end of the body. It may be
+    /// dropped while it waits (the other branch of a `select!` won) and called again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let piece = self.connection.piece(&mut self.body).await;
+        piece.map_err(|source| ClientError::body(&self.endpoint, source))
+    }
+
+    /// Whether this is a stream of events: status 200, and the media type says so.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        let media_type = self.headers.get(CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok()?.split(';').next());
+        let is_it = |essence: &str| essence.trim().eq_ignore_ascii_case("text/event-stream");
+        self.status == 200 && media_type.is_some_and(is_it)
+    }
+
+    /// The answer, its body read to the end after all.
+    pub async fn into_answer(mut self) -> Result<Answer, ClientError> {
+        let body = self.read().await?;
+        Ok(self.end(body).0)
+    }
+
+    /// Reads the rest of the body, but no more than the request's limit.
+    pub(super) async fn read(&mut self) -> Result<Bytes, ClientError> {
+        let limit = self.limit;
+        if self.body.size_hint().lower() > limit {
+            return Err(self.too_long("the http answer"));
+        }
+        // Copied, because each piece keeps alive the whole buffer that it was read into: a body
+        // in tiny pieces would cost many times its length.
+        let mut content = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if (content.len() + piece.len()) as u64 > limit {
+                return Err(self.too_long("the http answer"));
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(content.into())
+    }
+
+    /// What came, and what it came over.
+    pub(super) fn end(self, body: Bytes) -> (Answer, Connection) {
+        let answer = Answer {
+            status: self.status,
+            headers: self.headers,
+            body,
+        };
+        (answer, self.connection)
+    }
+
+    /// Takes the pipe back from HTTP.
+    pub(super) async fn into_pipe(self) -> Result<(Pipe, Bytes), ClientError> {
+        let pipe = self.connection.into_pipe().await;
+        pipe.map_err(|source| ClientError::body(&self.endpoint, source))
+    }
+
+    /// What one event or message of it may have.
+    pub(super) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn too_long(&self, what: &'static str) -> ClientError {
+        ClientError::too_long(&self.endpoint, what, self.limit)
+    }
+}

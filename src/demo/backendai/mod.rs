@@ -1,0 +1,226 @@
+//! A stand-in for a Backend.AI manager of line 26, with its web server and storage proxy, on one
+//! port. It serves the demo and the tests; there are no containers behind it, and what looks like
+//! progress is computed from the clock.
+//!
+//! It answers as the real one does, refusals and oddities included, as far as the specs ask;
+//! everything else is 404 in the real one's words. Faults are not its business: whoever needs some
+//! puts a layer around [`StandIn::router`].
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /`, `GET /health` | the version, unsigned |
+//! | `POST /auth`, `GET /auth/role`, `GET /manager/status` | who asks, and that the signature holds |
+//! | `POST /session`, `GET`, `DELETE /session/{s}` | enqueues, tells, ends; the state follows from the [`Pace`] |
+//! | `GET /session/_/match`, `…/logs`, `…/status-history`, `…/dependency-graph` | |
+//! | `POST /session/{s}`, `GET /stream/session/{s}/execute` | runs a little Python, by requests or over WebSocket |
+//! | `POST …/rename`, `…/interrupt`, `…/complete`, `…/commit`, `…/imagify` | the last is refused: there is no registry |
+//! | `GET /events/session`, `GET /events/background-task` | event streams |
+//! | `POST /admin/gql` | what `graphql::schema` lists |
+
+mod accounts;
+mod dates;
+mod folder;
+mod gate;
+mod graphql;
+mod hall;
+mod refusal;
+mod session;
+mod stream;
+mod tasks;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, SERVER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use gate::{Caller, Sent};
+use hall::Hall;
+use refusal::{Refusal, no_method, no_path, no_privilege};
+
+/// The API version of line 26.
+const VERSION: &str = "v9.20250722";
+/// What it calls itself.
+const MANAGER: &str = "stand-in";
+/// The only image there is.
+pub const IMAGE: &str = "registry.invalid/stable/python:3.13-ubuntu24.04";
+const ARCHITECTURE: &str = "x86_64";
+const SCALING_GROUP: &str = "default";
+const AGENTS: u32 = 4;
+/// The only volume, as folders name their host.
+const HOST: &str = "local:volume1";
+/// Of a user's policy.
+const MOST_REPLICAS: u64 = 10;
+
+/// How fast things go.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// From one state of a session to the next.
+    pub state: Duration,
+    /// A background task takes so long.
+    pub task: Duration,
+    /// So long a request waits for the end of what it executes before it says that it goes on.
+    pub flush: Duration,
+}
+
+impl Pace {
+    /// About that of a cluster with nothing else to do.
+    pub const CALM: Self = Self {
+        state: Duration::from_secs(2),
+        task: Duration::from_secs(1),
+        flush: Duration::from_secs(2),
+    };
+    /// For demonstrations.
+    pub const BRISK: Self = Self {
+        state: Duration::from_millis(120),
+        task: Duration::from_millis(300),
+        flush: Duration::from_secs(2),
+    };
+    /// For tests on the wall clock.
+    pub const QUICK: Self = Self {
+        state: Duration::from_millis(10),
+        task: Duration::from_millis(10),
+        flush: Duration::from_millis(100),
+    };
+}
+
+/// What a stand-in begins with: one superadmin.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Their name at the web server.
+    pub email: String,
+    /// Their password there.
+    pub password: String,
+    /// Their key pair's public part.
+    pub access_key: String,
+    /// And its other part.
+    pub secret_key: String,
+    /// How fast things go.
+    pub pace: Pace,
+}
+
+/// A stand-in's state and its calls.
+#[derive(Debug, Clone)]
+pub struct StandIn {
+    hall: Arc<Hall>,
+}
+
+impl StandIn {
+    /// As it is before anybody has asked for anything.
+    #[must_use]
+    pub fn new(setup: &Setup) -> Self {
+        let hall = Arc::new(Hall::open(setup));
+        Self { hall }
+    }
+
+    /// All calls, to be served by anybody; connections must allow upgrades.
+    pub fn router(&self) -> Router {
+        let manager = Router::new()
+            .route("/", get(version))
+            .route("/health", get(health))
+            .route("/auth", post(auth))
+            .route("/auth/role", get(role))
+            .route("/manager/status", get(status))
+            .merge(session::routes())
+            .merge(tasks::routes())
+            .merge(graphql::routes());
+        manager
+            .fallback(unknown)
+            .method_not_allowed_fallback(async || no_method())
+            .layer(axum::middleware::map_response(usual_headers))
+            .with_state(Arc::clone(&self.hall))
+    }
+
+    /// Serves until `shutdown`; streams and conversations end then, other requests are answered.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let router = self.router();
+        let stop = async move {
+            shutdown.cancelled().await;
+            self.hall.close();
+        };
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stop)
+            .await
+    }
+}
+
+/// Takes an address for [`StandIn::serve`]; port 0 is any free one.
+pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(addr)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn told(status: StatusCode, value: &Value) -> Response {
+    let json = [(CONTENT_TYPE, "application/json; charset=utf-8")];
+    (status, json, value.to_string()).into_response()
+}
+
+async fn usual_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static("BackendAI"));
+    for (name, value) in [
+        ("X-RateLimit-Limit", "30000"),
+        ("X-RateLimit-Remaining", "29999"),
+        ("X-RateLimit-Reset", "900"),
+        ("X-RateLimit-Window", "900"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn unknown(request: Request) -> Refusal {
+    no_path(request.uri().path())
+}
+
+async fn version() -> Response {
+    told(
+        StatusCode::OK,
+        &json!({ "version": VERSION, "manager": MANAGER }),
+    )
+}
+
+async fn health() -> Response {
+    told(
+        StatusCode::OK,
+        &json!({ "status": "ok", "version": MANAGER }),
+    )
+}
+
+async fn auth(_caller: Caller, sent: Sent) -> Result<Response, Refusal> {
+    let echo = sent.text(&["echo"])?;
+    Ok(told(
+        StatusCode::OK,
+        &json!({ "authorized": "yes", "echo": echo }),
+    ))
+}
+
+async fn role(caller: Caller) -> Response {
+    let domain = if caller.is_superadmin() {
+        "admin"
+    } else {
+        "user"
+    };
+    let roles = json!({
+        "global_role": caller.role.word(), "domain_role": domain, "group_role": null,
+    });
+    told(StatusCode::OK, &roles)
+}
+
+async fn status(caller: Caller) -> Result<Response, Refusal> {
+    if !caller.is_superadmin() {
+        return Err(no_privilege());
+    }
+    let status = json!({ "nodes": [], "status": "running", "active_sessions": 0 });
+    Ok(told(StatusCode::OK, &status))
+}

@@ -1,0 +1,130 @@
+//! Who a run is to its target: what is put on its requests, and how refusals are read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use serde_json::Value;
+
+use crate::client::{Answer, Client, Endpoint, Request};
+use crate::event::HttpPhases;
+use crate::outcome::{Cause, Failure, Reason, chain};
+use crate::secret::{Redactor, Secret, SecretSource};
+
+/// How a target is authenticated to, its secrets still closed.
+pub trait Auth: fmt::Debug + Send + Sync {
+    /// Reads the secrets; the redactor learns every form of them.
+    ///
+    /// # Errors
+    /// If a secret cannot be read: our fault, not the target's.
+    fn open(&self, redactor: &mut Redactor) -> Result<Arc<dyn Identity>, Failure>;
+}
+
+/// An opened [`Auth`]. One belongs to one run.
+pub trait Identity: Send + Sync {
+    /// Puts on a request what the target wants to see of us. Returns what names this one request
+    /// in the target's own logs, if anything does.
+    fn dress<'a>(
+        &'a self,
+        request: &'a mut Request,
+        wire: Wire<'a>,
+    ) -> BoxFuture<'a, Result<Option<String>, Failure>>;
+
+    /// Hears every answer to a dressed request, for instance how much of a quota is left.
+    fn heard(&self, _answer: &Answer) {}
+
+    /// What a status that was not expected says.
+    fn reason(&self, answer: &Answer) -> Reason {
+        Reason::of_status(answer.status)
+    }
+
+    /// The same target, as somebody else.
+    ///
+    /// # Errors
+    /// If the keys are none, or the target knows only one of us.
+    fn other(&self, _keys: &Value) -> Result<Arc<dyn Identity>, Failure> {
+        let what = "this type of target cannot be used as somebody else";
+        Err(Failure::new(Cause::Input, what).without_effect())
+    }
+}
+
+/// With what an identity may ask the target something itself.
+pub struct Wire<'a> {
+    /// The measured client.
+    pub client: &'a Client,
+    /// The target's endpoint.
+    pub endpoint: &'a Endpoint,
+    /// Where its attempts note their phases.
+    pub http: &'a mut Vec<HttpPhases>,
+}
+
+/// Reads a secret and lets the redactor learn it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn open_secret(source: &SecretSource, redactor: &mut Redactor) -> Result<Secret, Failure> {
+    let secret = source
+        .read()
+        .map_err(|error| Failure::new(Cause::Secret, chain(&error)).without_effect())?;
+    redactor.learn(secret.expose());
+    Ok(secret)
+}
+
+/// The same `Authorization` on every request, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderAuth {
+    /// Nothing is put on requests.
+    Nobody,
+    /// `Authorization: Bearer …`, RFC 6750.
+    Bearer(SecretSource),
+    /// `Authorization: Basic …`, RFC 7617.
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: SecretSource,
+    },
+}
+
+impl Auth for HeaderAuth {
+    fn open(&self, redactor: &mut Redactor) -> Result<Arc<dyn Identity>, Failure> {
+        let text = match self {
+            Self::Nobody => return Ok(Arc::new(Header(None))),
+            Self::Bearer(token) => format!("Bearer {}", open_secret(token, redactor)?.expose()),
+            Self::Basic { username, password } => {
+                let password = open_secret(password, redactor)?;
+                let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
+                redactor.learn(&pair);
+                format!("Basic {pair}")
+            }
+        };
+        let mut value = HeaderValue::try_from(text).map_err(|_| {
+            Failure::new(Cause::Secret, "the secret cannot be put into a header").without_effect()
+        })?;
+        value.set_sensitive(true);
+        Ok(Arc::new(Header(Some(value))))
+    }
+}
+
+struct Header(Option<HeaderValue>);
+
+impl Identity for Header {
+    fn dress<'a>(
+        &'a self,
+        request: &'a mut Request,
+        _: Wire<'a>,
+    ) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        if let Some(value) = &self.0 {
+            let headers = &mut request.headers;
+            headers
+                .entry(AUTHORIZATION)
+                .or_insert_with(|| value.clone());
+        }
+        ready(Ok(None)).boxed()
+    }
+}

@@ -29,6 +29,7 @@ use crate::demo::Shop;
 use crate::event::Exporters;
 use crate::exporter::log::Guard;
 use crate::exporter::queue::Dropped;
+use crate::exporter::report::Form;
 use crate::journal::Journal;
 use crate::outcome::chain;
 use crate::plan::{self, Plan};
@@ -46,8 +47,8 @@ pub fn serve(plan: Plan, logging: Logging) -> Exit {
 
 /// Runs every scheduled spec once and reports.
 #[must_use]
-pub fn run(plan: Plan, logging: Logging) -> Exit {
-    block_on(logging, |_| once::running(plan))
+pub fn run(plan: Plan, form: Form, logging: Logging) -> Exit {
+    block_on(logging, |_| once::running(plan, form))
 }
 
 /// Runs the demo plan against a shop in this process, until a signal.

@@ -55,6 +55,8 @@ pub(super) struct Project {
     pub(super) name: String,
     pub(super) kind: ProjectKind,
     pub(super) active: bool,
+    /// Whether folders may be made in it.
+    pub(super) has_storage: bool,
     pub(super) members: BTreeSet<Id>,
 }
 
@@ -178,7 +180,7 @@ impl State {
             (PROJECT, ProjectKind::General),
             ("model-store", ProjectKind::ModelStore),
         ] {
-            self.add_project(name, kind);
+            self.add_project(name, kind, true);
         }
         let admin = NewUser {
             email: setup.email.clone(),
@@ -199,20 +201,26 @@ impl State {
         self.seeded.insert(id);
     }
 
-    fn add_project(&mut self, name: &str, kind: ProjectKind) -> Id {
+    fn add_project(&mut self, name: &str, kind: ProjectKind, has_storage: bool) -> Id {
         let id = self.new_id();
         let project = Project {
             id: id.clone(),
             name: name.to_owned(),
             kind,
             active: true,
+            has_storage,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);
         id
     }
 
-    pub(super) fn create_project(&mut self, name: &str, domain: &str) -> Result<Id, Refusal> {
+    pub(super) fn create_project(
+        &mut self,
+        name: &str,
+        domain: &str,
+        has_storage: bool,
+    ) -> Result<Id, Refusal> {
         if domain != DOMAIN {
             return Err(no_entity("domain_read_not-found", "DomainRow"));
         }
@@ -220,7 +228,7 @@ impl State {
             let why = format!("Group with name '{name}' already exists in domain '{domain}'");
             return Err(schema("", "").said(why));
         }
-        let id = self.add_project(name, ProjectKind::General);
+        let id = self.add_project(name, ProjectKind::General, has_storage);
         self.note(Change::Made, "project", name, &id);
         Ok(id)
     }
@@ -309,7 +317,7 @@ impl State {
             }
             name = format!("{}-{number}", new.username);
         }
-        let personal = self.add_project(&name, ProjectKind::Personal);
+        let personal = self.add_project(&name, ProjectKind::Personal, true);
         let user = User {
             id: id.clone(),
             email: new.email,

@@ -285,7 +285,8 @@ async fn list(Here(hall): Hallway, caller: Caller) -> Response {
             .values()
             .filter(|found| found.owner.user == caller.user);
         theirs
-            .filter(|found| !found.destroying)
+            // Those that never came up are not told here.
+            .filter(|found| !found.destroying && state.healthy_count(found) > 0)
             .map(|found| {
                 json!({
                     "id": found.id,

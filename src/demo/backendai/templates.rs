@@ -75,7 +75,11 @@ async fn create(Here(hall): Hallway, caller: Caller, sent: Sent) -> Answer {
         let project = sent.maybe(&["group"]).unwrap_or(PROJECT);
         let project = state.accounts.joined(&caller.user, project)?.id.clone();
         let made = all.into_iter().map(|one| {
-            let content = one["template"].clone();
+            let mut content = one["template"].clone();
+            let unset = content["spec"].get("agent_list").is_none();
+            if unset && content["spec"].is_object() {
+                content["spec"]["agent_list"] = Value::Null;
+            }
             let name = one["name"]
                 .as_str()
                 .or(content["metadata"]["name"].as_str());

@@ -8,13 +8,13 @@ use axum::extract::{Path, Query, State as Here};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::tree::{Node, Unstorable};
 use super::{Folder, Owner, Stage, Tree, no_folder};
 use crate::demo::backendai::gate::{Caller, Sent};
 use crate::demo::backendai::hall::{Hall, Id, State, dashed};
-use crate::demo::backendai::refusal::Refusal;
+use crate::demo::backendai::refusal::{Refusal, not_permitted};
 use crate::demo::backendai::{HOST, dates, told};
 
 type Hallway = Here<Arc<Hall>>;
@@ -190,8 +190,16 @@ async fn purge(Here(hall): Hallway, caller: Caller, sent: Sent) -> Answer {
 /// Removes the files at once, even under a session.
 async fn force(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) -> Answer {
     hall.enter(|state| {
-        let (folder, _) = state.find_folder(&caller, &key, "HARD_DELETE: 16")?;
+        let (folder, access) = state.find_folder(&caller, &key, "HARD_DELETE: 16")?;
         let id = folder.id.clone();
+        if !access.is_owner {
+            return Err(not_permitted(
+                &caller.user,
+                "HARD_DELETE: 16",
+                "vfolder",
+                &id,
+            ));
+        }
         state.remove_files(&id);
         Ok::<_, Refusal>(())
     })?;
@@ -365,6 +373,20 @@ async fn delete_files(
     Ok(done())
 }
 
+/// What is told of a copy.
+const CLONED: [&str; 10] = [
+    "id",
+    "name",
+    "host",
+    "usage_mode",
+    "permission",
+    "creator",
+    "ownership_type",
+    "user",
+    "group",
+    "cloneable",
+];
+
 /// The copy is the caller's own. It is there at once; the task takes its time all the same.
 async fn clone(Here(hall): Hallway, Path(key): Path<String>, caller: Caller, sent: Sent) -> Answer {
     let name = sent.text(&["target_name"])?;
@@ -407,9 +429,14 @@ async fn clone(Here(hall): Hallway, Path(key): Path<String>, caller: Caller, sen
         };
         let id = state.add_folder(copy).id.clone();
         let (folder, access) = state.find_folder(&caller, &id, "READ: 1")?;
-        let mut shown = state.listed(folder, &access, true);
-        shown["bgtask_id"] = state.begin_task("Task completed successfully").into();
-        Ok(shown)
+        let listed = state.listed(folder, &access, true);
+        let mut shown: Map<_, _> = CLONED
+            .iter()
+            .map(|key| ((*key).into(), listed[*key].clone()))
+            .collect();
+        let task = state.begin_task("Task completed successfully");
+        shown.insert("bgtask_id".into(), task.into());
+        Ok(Value::Object(shown))
     })?;
     Ok(told(StatusCode::CREATED, &shown))
 }

@@ -90,6 +90,18 @@ fn hex(id: &Id) -> String {
     id.replace('-', "")
 }
 
+fn not_on_host(host: &str) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "storage-permission-not-allowed",
+        "The specified storage permission is not allowed.",
+        "storage_access_forbidden",
+    )
+    .said(format!(
+        "`create-vfolder` Not allowed in vfolder host(`{host}`)"
+    ))
+}
+
 fn not_purgable(folder: &Folder) -> Refusal {
     Refusal::new(
         StatusCode::BAD_REQUEST,
@@ -194,15 +206,7 @@ impl State {
         let name = sent.text(&["name"])?;
         let host = sent.maybe(&["host", "folder_host"]).unwrap_or(HOST);
         if host != HOST {
-            return Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "storage-permission-not-allowed",
-                "The specified storage permission is not allowed.",
-                "storage_access_forbidden",
-            )
-            .said(format!(
-                "`create-vfolder` Not allowed in vfolder host(`{host}`)"
-            )));
+            return Err(not_on_host(host));
         }
         let keys = &["group", "groupId", "group_id"];
         let owner = match sent.any(keys) {
@@ -238,12 +242,18 @@ impl State {
     fn folder_project(&self, id: &Id) -> Result<Id, Refusal> {
         let project = self.accounts.projects.get(id);
         let project = project.ok_or_else(|| no_project(format!("Project with {id} not found.")))?;
-        Ok(project.id.clone())
+        if project.has_storage {
+            return Ok(project.id.clone());
+        }
+        Err(not_on_host(HOST))
     }
 
     /// Moves a folder into the trash, also one that is beyond it, as the real one does.
     fn trash(&mut self, caller: &Caller, id: &Id) -> Result<(), Refusal> {
-        let folder = self.folder_by_id(caller, id, "SOFT_DELETE: 8")?.id.clone();
+        let folder = self
+            .folder_to_delete(caller, id, "SOFT_DELETE: 8")?
+            .id
+            .clone();
         let holds = |mount: &super::session::Mount| mount.folder == folder;
         let sessions: Vec<_> = self
             .sessions
@@ -266,12 +276,16 @@ impl State {
         Ok(())
     }
 
-    fn folder_by_id(&self, caller: &Caller, id: &Id, permission: &str) -> Result<&Folder, Refusal> {
+    /// A folder whose way through the trash the caller may decide.
+    fn folder_to_delete(&self, caller: &Caller, id: &Id, what: &str) -> Result<&Folder, Refusal> {
         if !self.folders.contains_key(id) {
             return Err(no_folder());
         }
-        self.find_folder(caller, id, permission)
-            .map(|(found, _)| found)
+        let (found, access) = self.find_folder(caller, id, what)?;
+        if access.is_owner {
+            return Ok(found);
+        }
+        Err(not_permitted(&caller.user, what, "vfolder", id))
     }
 
     fn set_stage(&mut self, id: &Id, stage: Stage) {
@@ -281,14 +295,17 @@ impl State {
     }
 
     fn restore(&mut self, caller: &Caller, id: &Id) -> Result<(), Refusal> {
-        let folder = self.folder_by_id(caller, id, "SOFT_DELETE: 8")?.id.clone();
+        let folder = self
+            .folder_to_delete(caller, id, "SOFT_DELETE: 8")?
+            .id
+            .clone();
         self.set_stage(&folder, Stage::Ready);
         Ok(())
     }
 
     /// Removes the files of a folder in the trash.
     fn delete_from_trash(&mut self, caller: &Caller, id: &Id) -> Result<(), Refusal> {
-        let folder = self.folder_by_id(caller, id, "HARD_DELETE: 16")?;
+        let folder = self.folder_to_delete(caller, id, "HARD_DELETE: 16")?;
         if folder.stage == Stage::Ready {
             return Err(not_purgable(folder));
         }

@@ -60,7 +60,7 @@ pub(in crate::demo::backendai) fn routes() -> Router<Arc<Hall>> {
             "/storage/upload",
             head(offset).patch(append).options(options),
         )
-        .route("/storage/download", get(download))
+        .route("/storage/download", get(download).head(no_head))
         .layer(DefaultBodyLimit::max(LARGEST))
 }
 
@@ -140,31 +140,42 @@ async fn request_download(
     Ok(told(StatusCode::OK, &json!({ "token": token, "url": url })))
 }
 
-fn storage_refusal(
-    status: StatusCode,
-    problem: &'static str,
-    title: &'static str,
-    code: &'static str,
-) -> Refusal {
-    Refusal::new(status, problem, title, code)
+fn bad_token() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "storage/invalid-api-params",
+        "Invalid API parameters",
+        "",
+    )
+    .with(json!({ "token": "cannot decode the given value" }))
 }
 
-fn bad_token() -> Refusal {
-    storage_refusal(
+fn bad_request(msg: &str) -> Refusal {
+    Refusal::new(
         StatusCode::BAD_REQUEST,
         "storage/invalid-api-params",
         "Invalid API parameters",
         "storage-proxy_request_invalid-parameters",
     )
-    .with(json!({ "token": "cannot decode the given value" }))
+    .said(msg)
 }
 
 fn no_upload() -> Refusal {
-    storage_refusal(
+    Refusal::new(
         StatusCode::NOT_FOUND,
         "storage/tus-session-not-found",
         "TUS upload session not found",
         "storage-proxy_read_not-found",
+    )
+    .said("The upload session has no on-disk staging file")
+}
+
+fn no_file() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "storage/file-not-found",
+        "File not found",
+        "",
     )
 }
 
@@ -253,22 +264,14 @@ async fn append(
 }
 
 fn take_piece(received: &mut Vec<u8>, at: Option<usize>, piece: &[u8]) -> Result<(), Refusal> {
-    let invalid = || {
-        storage_refusal(
-            StatusCode::BAD_REQUEST,
-            "storage/invalid-api-params",
-            "Invalid API parameters",
-            "storage-proxy_request_invalid-parameters",
-        )
-        .said("Missing required Upload-Offset header for TUS PATCH request")
-    };
-    let at = at.ok_or_else(invalid)?;
+    let missing = || bad_request("Missing required Upload-Offset header for TUS PATCH request");
+    let at = at.ok_or_else(missing)?;
     if at != received.len() {
         let why = format!(
             "Upload offset mismatch: expected {}, got {at}",
             received.len()
         );
-        return Err(storage_refusal(
+        return Err(Refusal::new(
             StatusCode::CONFLICT,
             "storage/upload-offset-mismatch",
             "Upload Offset Mismatch",
@@ -278,6 +281,11 @@ fn take_piece(received: &mut Vec<u8>, at: Option<usize>, piece: &[u8]) -> Result
     }
     received.extend_from_slice(piece);
     Ok(())
+}
+
+/// Only GET tells of a file.
+async fn no_head() -> Response {
+    StatusCode::METHOD_NOT_ALLOWED.into_response()
 }
 
 async fn download(Here(hall): Hallway, Query(query): Asked, headers: HeaderMap) -> Answer {
@@ -291,14 +299,8 @@ async fn download(Here(hall): Hallway, Query(query): Asked, headers: HeaderMap) 
             .get(folder)
             .and_then(|folder| folder.tree.as_ref());
         let node = tree.and_then(|tree| tree.get(path));
-        let content = node.and_then(|node| node.content.clone()).ok_or_else(|| {
-            storage_refusal(
-                StatusCode::NOT_FOUND,
-                "storage/file-not-found",
-                "File not found",
-                "storage-proxy_read_not-found",
-            )
-        })?;
+        let content = node.ok_or_else(no_file)?.content.clone();
+        let content = content.ok_or_else(|| bad_request("The file is not a regular file."))?;
         Ok((path.clone(), content))
     })?;
     Ok(part(&path, &content, headers.get(RANGE)))

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::filter::lets_through;
 use super::sessions::global_id;
 use super::{Answer, Field, connection, given, page};
+use crate::demo::backendai::HOST;
 use crate::demo::backendai::accounts::{DOMAIN, KeyPair, NewUser, Project, User};
-use crate::demo::backendai::gate::{Caller, Sent};
+use crate::demo::backendai::gate::{Caller, Sent, missing};
 use crate::demo::backendai::hall::{Id, State, dashed};
 use crate::demo::backendai::refusal::{Refusal, no_privilege, schema};
 
@@ -149,7 +150,8 @@ fn create_project(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
         return Err(schema("", "").said(why));
     }
     let domain = asked.0["props"]["domain_name"].as_str().unwrap_or(DOMAIN);
-    let id = state.create_project(name, domain)?;
+    let hosts = asked.0["props"]["allowed_vfolder_hosts"].to_string();
+    let id = state.create_project(name, domain, hosts.contains(HOST))?;
     let mut answer = done();
     answer["group"] = state
         .accounts
@@ -188,6 +190,9 @@ fn modify_project(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
 
 fn create_user(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
     let props = Sent(asked.0["props"].clone());
+    if props.any(&["need_password_change"]).is_none() {
+        return Err(missing(&["need_password_change"]));
+    }
     let new = NewUser {
         email: asked.text(&["email"])?.to_owned(),
         username: props.text(&["username"])?.to_owned(),
@@ -248,6 +253,11 @@ impl State {
 }
 
 fn shown_project(project: &Project) -> Value {
+    let hosts = if project.has_storage {
+        json!({ HOST: [] })
+    } else {
+        json!({})
+    };
     json!({
         "id": project.id,
         "name": project.name,
@@ -257,7 +267,7 @@ fn shown_project(project: &Project) -> Value {
         "type": project.kind.word(),
         "resource_policy": "default",
         "total_resource_slots": "{}",
-        "allowed_vfolder_hosts": "{}",
+        "allowed_vfolder_hosts": hosts.to_string(),
         "container_registry": "{}",
         "scaling_groups": [],
     })

@@ -106,7 +106,7 @@ impl State {
             "lifecycle_stage": format!("EndpointLifecycle.{stage}"),
             "replicas": service.wanted,
             "desired_session_count": service.wanted,
-            "url": self.service_address(service),
+            "url": self.service_address(service).unwrap_or_default(),
             "project": service.project,
             "model": service.model,
             "open_to_public": service.is_public,

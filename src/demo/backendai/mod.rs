@@ -245,3 +245,6 @@ async fn status(caller: Caller) -> Result<Response, Refusal> {
     let status = json!({ "nodes": [], "status": "running", "active_sessions": 0 });
     Ok(told(StatusCode::OK, &status))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,20 +7,24 @@ use super::syntax::Field;
 const TYPES: [(&str, &str); 24] = [
     (
         "Query",
-        "groups_by_name:Group groups:Group group:Group user:User users:User user_list:UserList \
+        "groups_by_name:Group groups:Group group:Group user:User user_from_uuid:User users:User user_list:UserList \
          keypair:KeyPair keypairs:KeyPair keypair_resource_policy:KeyPairResourcePolicy \
          user_resource_policy:UserResourcePolicy project_resource_policy:ProjectResourcePolicy \
-         image:Image images:Image agents:Agent agent_list:AgentList agent_summary_list:AgentList \
+         image:Image images:Image customized_images:Image agents:Agent agent_list:AgentList agent_summary_list:AgentList \
          scaling_group:ScalingGroup scaling_groups:ScalingGroup \
          scaling_groups_for_domain:ScalingGroup domain:Domain \
          compute_session:ComputeSession compute_session_list:ComputeSessionList \
-         compute_session_node:ComputeSessionNode compute_session_nodes:ComputeSessionConnection",
+         compute_session_node:ComputeSessionNode compute_session_nodes:ComputeSessionConnection \
+         group_nodes:GroupConnection vfolder_node:VirtualFolderNode \
+         vfolder_nodes:VirtualFolderConnection vfolder_list:VirtualFolderList endpoint:Endpoint \
+         endpoint_list:EndpointList",
     ),
     (
         "Mutation",
         "create_group:CreateGroup modify_group:ModifyGroup delete_group:DeleteGroup \
          purge_group:PurgeGroup create_user:CreateUser modify_user:ModifyUser \
-         delete_user:DeleteUser purge_user:PurgeUser",
+         delete_user:DeleteUser purge_user:PurgeUser \
+         untag_image_from_registry:ChangeImage forget_image_by_id:ChangeImage",
     ),
     (
         "Group",
@@ -63,7 +67,7 @@ const TYPES: [(&str, &str); 24] = [
     (
         "Agent",
         "id status status_changed region scaling_group schedulable available_slots occupied_slots \
-         addr architecture first_contact lost_at version compute_plugins container_count",
+         addr architecture first_contact lost_at version compute_plugins container_count live_stat",
     ),
     ("AgentList", "items:Agent total_count"),
     (
@@ -101,11 +105,32 @@ const TYPES: [(&str, &str); 24] = [
 ];
 
 /// Types that fit on one line.
-const SMALL: [(&str, &str); 9] = [
+const SMALL: [(&str, &str); 20] = [
     (
         "KernelNode",
         "id row_id session_id cluster_idx local_rank cluster_role cluster_hostname status status_info agent_id container_id",
     ),
+    ("GroupConnection", "count edges:GroupEdge"),
+    ("GroupEdge", "cursor node:GroupNode"),
+    (
+        "GroupNode",
+        "id row_id name description is_active domain_name type",
+    ),
+    ("VirtualFolderConnection", "count edges:VirtualFolderEdge"),
+    ("VirtualFolderEdge", "cursor node:VirtualFolderNode"),
+    (
+        "VirtualFolderNode",
+        "id row_id host quota_scope_id name user group creator usage_mode permission \
+         ownership_type status cloneable created_at",
+    ),
+    ("VirtualFolderList", "items:VirtualFolderNode total_count"),
+    (
+        "Endpoint",
+        "endpoint_id name status lifecycle_stage replicas desired_session_count url project model \
+         open_to_public created_at routings:Routing",
+    ),
+    ("Routing", "routing_id session status traffic_ratio"),
+    ("EndpointList", "items:Endpoint total_count"),
     ("CreateGroup", "ok msg group:Group"),
     ("ModifyGroup", "ok msg group:Group"),
     ("DeleteGroup", "ok msg"),
@@ -114,6 +139,7 @@ const SMALL: [(&str, &str); 9] = [
     ("ModifyUser", "ok msg user:User"),
     ("DeleteUser", "ok msg"),
     ("PurgeUser", "ok msg"),
+    ("ChangeImage", "ok msg"),
 ];
 
 /// Whether a type has all these fields, and theirs; the error says which it lacks, and where.

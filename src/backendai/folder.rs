@@ -5,12 +5,12 @@
 //! trash would be allowed, and leave the files without an owner.
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Api, Patience, accepted, encoded, filled, text};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -29,13 +29,6 @@ pub(super) struct Order {
     cloneable: Option<bool>,
     group: Option<String>,
     clone_of: Option<String>,
-}
-
-/// What finds a folder again.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    name: String,
 }
 
 impl Order {
@@ -88,12 +81,10 @@ impl Thing for Folder {
     const WRITES: &'static [(&'static str, bool)] =
         &[("id", false), ("name", false), ("task", false)];
     type Order = Order;
-    type Mark = Mark;
+    type Mark = Named;
 
-    fn mark(order: &Order) -> Mark {
-        Mark {
-            name: order.called.clone(),
-        }
+    fn mark(order: &Order) -> Named {
+        Named::by(&order.called)
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -127,21 +118,21 @@ impl Thing for Folder {
         Ok(captures)
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{}%", mark.name)));
         let found = look(&filter, 0, api).await?;
         let ours = found.into_iter().filter(|folder| folder.name == mark.name);
         only(ours.map(|folder| folder.ids()).collect())
     }
 
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         clear(&id(ids)?, api).await
     }
 
     async fn list(
         prefix: &str,
         api: &mut Api<'_, '_>,
-    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+    ) -> Result<Vec<(String, Named, Ids)>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{prefix}%")));
         let mut all = Vec::new();
         loop {
@@ -153,9 +144,7 @@ impl Thing for Folder {
             }
         }
         let listed = all.into_iter().map(|folder| {
-            let mark = Mark {
-                name: folder.name.clone(),
-            };
+            let mark = Named::by(&folder.name);
             let ids = folder.ids();
             (folder.name, mark, ids)
         });

@@ -50,10 +50,10 @@ impl Order {
         }))
     }
 
-    fn clone_body(&self) -> Value {
+    fn clone_body(&self, host: &str) -> Value {
         filled(json!({
             "target_name": self.called,
-            "target_host": self.host,
+            "target_host": host,
             "usage_mode": self.usage_mode,
             "permission": self.permission,
             "cloneable": self.cloneable,
@@ -69,7 +69,10 @@ impl Thing for Folder {
             "its name; holds ${run.name}, which is the default",
         )
         .recorded(),
-        Key::optional("host", "where it is stored, such as \"local:volume1\""),
+        Key::optional(
+            "host",
+            "where it is stored, such as \"local:volume1\"; a clone, by default, where its source is",
+        ),
         Key::optional(
             "usage_mode",
             "\"general\" (the default), \"model\" or \"data\"",
@@ -104,8 +107,14 @@ impl Thing for Folder {
                 api.change(Method::POST, "/folders", &body).await?
             }
             Some(source) => {
-                let path = format!("/folders/{}/clone", encoded(source));
-                api.change(Method::POST, &path, &order.clone_body()).await?
+                let path = format!("/folders/{}", encoded(source));
+                // Managers before 26 have no default for it.
+                let host = match &order.host {
+                    Some(host) => host.clone(),
+                    None => text(&api.get(&path).await?, "/host")?,
+                };
+                let (path, body) = (format!("{path}/clone"), order.clone_body(&host));
+                api.change(Method::POST, &path, &body).await?
             }
         };
         let mut captures = vec![

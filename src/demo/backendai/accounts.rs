@@ -57,6 +57,7 @@ pub(super) struct Project {
     pub(super) active: bool,
     /// Whether folders may be made in it.
     pub(super) has_storage: bool,
+    pub(super) has_registry: bool,
     pub(super) members: BTreeSet<Id>,
 }
 
@@ -209,6 +210,7 @@ impl State {
             kind,
             active: true,
             has_storage,
+            has_registry: name == PROJECT && self.has_registry,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);

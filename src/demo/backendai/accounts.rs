@@ -202,6 +202,13 @@ impl State {
         self.seeded.insert(id);
     }
 
+    pub(super) fn add_registry(&mut self) {
+        let mut projects = self.accounts.projects.values_mut();
+        if let Some(project) = projects.find(|project| project.name == PROJECT) {
+            project.has_registry = true;
+        }
+    }
+
     fn add_project(&mut self, name: &str, kind: ProjectKind, has_storage: bool) -> Id {
         let id = self.new_id();
         let project = Project {
@@ -210,7 +217,7 @@ impl State {
             kind,
             active: true,
             has_storage,
-            has_registry: name == PROJECT && self.has_registry,
+            has_registry: false,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);

@@ -141,7 +141,6 @@ pub(super) struct State {
     pub(super) templates: BTreeMap<Id, Template>,
     /// Whether a session from a template is made and then said to have failed.
     pub(super) templates_fail: bool,
-    pub(super) has_registry: bool,
     pub(super) images: BTreeMap<Id, Image>,
     pub(super) services: BTreeMap<Id, Service>,
     /// Cookies, and whom they stand for.
@@ -172,7 +171,6 @@ impl State {
             orphans: Vec::new(),
             templates: BTreeMap::new(),
             templates_fail: setup.templates_fail,
-            has_registry: setup.has_registry,
             images: BTreeMap::new(),
             services: BTreeMap::new(),
             logins: BTreeMap::new(),

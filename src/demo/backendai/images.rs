@@ -30,7 +30,8 @@ fn no_image() -> Refusal {
 impl State {
     /// Begins to make an image of a session; tells the task.
     pub(super) fn imagify(&mut self, session: &Session, name: &str) -> Result<Id, Refusal> {
-        if !self.has_registry {
+        let project = self.accounts.projects.get(&session.project);
+        if !project.is_some_and(|project| project.has_registry) {
             let why = format!(
                 "Container registry info does not exist or is invalid in the project. (project: {})",
                 session.project

@@ -115,8 +115,6 @@ pub struct Setup {
     /// Whether making a session from a template answers 500 after it has made the session, as
     /// 26.9.6 does.
     pub templates_fail: bool,
-    /// Whether the default project has a registry, into which sessions can be made images.
-    pub has_registry: bool,
 }
 
 /// A stand-in's state and its calls.
@@ -131,6 +129,13 @@ impl StandIn {
     pub fn new(setup: &Setup) -> Self {
         let hall = Arc::new(Hall::open(setup));
         Self { hall }
+    }
+
+    /// Gives the default project a registry, into which sessions can be made images.
+    #[must_use]
+    pub fn with_registry(self) -> Self {
+        self.hall.enter(hall::State::add_registry);
+        self
     }
 
     /// All calls, to be served by anybody; connections must allow upgrades.

@@ -246,10 +246,7 @@ async fn an_image_is_removed_from_two_places() {
     let code = "container-registry_read_not-found";
     assert_eq!((refused.status, refused.code()), (404, code));
 
-    let site = Site::of(|setup| setup.has_registry = true);
-    let session = site.enqueue("a", Value::Null).await;
-    pass(STATE * 5).await;
-    let call = format!("POST /session/{session}/imagify");
+    let _ = site.stand_in.clone().with_registry();
     let told = site.ask(&call, json!({ "image_name": "i" })).await;
     assert_eq!((told.status, told.json["task_id"].is_string()), (200, true));
     let query = "{ customized_images { id labels { key value } } }";

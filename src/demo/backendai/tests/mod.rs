@@ -63,7 +63,6 @@ impl Site {
             secret_key: operator.1.clone(),
             pace: Pace::CALM,
             templates_fail: true,
-            has_registry: false,
         };
         change(&mut setup);
         let stand_in = StandIn::new(&setup);

@@ -57,6 +57,7 @@ pub(super) struct Project {
     pub(super) active: bool,
     /// Whether folders may be made in it.
     pub(super) has_storage: bool,
+    pub(super) has_registry: bool,
     pub(super) members: BTreeSet<Id>,
 }
 
@@ -201,6 +202,13 @@ impl State {
         self.seeded.insert(id);
     }
 
+    pub(super) fn add_registry(&mut self) {
+        let mut projects = self.accounts.projects.values_mut();
+        if let Some(project) = projects.find(|project| project.name == PROJECT) {
+            project.has_registry = true;
+        }
+    }
+
     fn add_project(&mut self, name: &str, kind: ProjectKind, has_storage: bool) -> Id {
         let id = self.new_id();
         let project = Project {
@@ -209,6 +217,7 @@ impl State {
             kind,
             active: true,
             has_storage,
+            has_registry: false,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);

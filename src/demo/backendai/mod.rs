@@ -13,7 +13,7 @@
 //! | `POST /session`, `GET`, `DELETE /session/{s}` | enqueues, tells, ends; the state follows from the [`Pace`] |
 //! | `GET /session/_/match`, `…/logs`, `…/status-history`, `…/dependency-graph` | |
 //! | `POST /session/{s}`, `GET /stream/session/{s}/execute` | runs a little Python, by requests or over WebSocket |
-//! | `POST …/rename`, `…/interrupt`, `…/complete`, `…/commit`, `…/imagify` | the last is refused: there is no registry |
+//! | `POST …/rename`, `…/interrupt`, `…/complete`, `…/commit`, `…/imagify` | the last only with a registry |
 //! | `GET /events/session`, `GET /events/background-task` | event streams |
 //! | `POST /admin/gql` | what `graphql::schema` lists |
 
@@ -24,6 +24,7 @@ mod folder;
 mod gate;
 mod graphql;
 mod hall;
+mod images;
 mod refusal;
 mod services;
 mod session;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State as Here};
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -54,8 +55,8 @@ use refusal::{Refusal, no_method, no_path, no_privilege};
 
 /// The API version of line 26.
 const VERSION: &str = "v9.20250722";
-/// What it calls itself.
-const MANAGER: &str = "stand-in";
+/// What it calls itself: a release that has the fault of [`Setup::templates_fail`], or one without.
+const RELEASES: [&str; 2] = ["26.10.0 stand-in", "26.9.6 stand-in"];
 /// The only image there is.
 pub const IMAGE: &str = "registry.invalid/stable/python:3.13-ubuntu24.04";
 const ARCHITECTURE: &str = "x86_64";
@@ -128,6 +129,13 @@ impl StandIn {
     pub fn new(setup: &Setup) -> Self {
         let hall = Arc::new(Hall::open(setup));
         Self { hall }
+    }
+
+    /// Gives the default project a registry, into which sessions can be made images.
+    #[must_use]
+    pub fn with_registry(self) -> Self {
+        self.hall.enter(hall::State::add_registry);
+        self
     }
 
     /// All calls, to be served by anybody; connections must allow upgrades.
@@ -204,17 +212,19 @@ async fn unknown(request: Request) -> Refusal {
     no_path(request.uri().path())
 }
 
-async fn version() -> Response {
+async fn version(Here(hall): Here<Arc<Hall>>) -> Response {
+    let manager = hall.look(|state| state.release());
     told(
         StatusCode::OK,
-        &json!({ "version": VERSION, "manager": MANAGER }),
+        &json!({ "version": VERSION, "manager": manager }),
     )
 }
 
-async fn health() -> Response {
+async fn health(Here(hall): Here<Arc<Hall>>) -> Response {
+    let manager = hall.look(|state| state.release());
     told(
         StatusCode::OK,
-        &json!({ "status": "ok", "version": MANAGER }),
+        &json!({ "status": "ok", "version": manager }),
     )
 }
 

@@ -51,15 +51,21 @@ struct Site {
 
 impl Site {
     fn open() -> Self {
+        Self::of(|_| ())
+    }
+
+    fn of(change: impl FnOnce(&mut Setup)) -> Self {
         let operator = Keys("AKIAOPERATOR".into(), "secret".into());
-        let stand_in = StandIn::new(&Setup {
+        let mut setup = Setup {
             email: "operator@site.test".into(),
             password: "password".into(),
             access_key: operator.0.clone(),
             secret_key: operator.1.clone(),
             pace: Pace::CALM,
             templates_fail: true,
-        });
+        };
+        change(&mut setup);
+        let stand_in = StandIn::new(&setup);
         let service = TowerToHyperService::new(stand_in.router());
         Self {
             stand_in,
@@ -268,7 +274,7 @@ async fn what_is_not_there_is_refused_in_the_real_ones_words() {
         .await;
     assert_eq!(
         version.json,
-        json!({ "version": VERSION, "manager": "stand-in" })
+        json!({ "version": VERSION, "manager": "26.9.6 stand-in" })
     );
     assert_eq!(version.status, StatusCode::OK);
 }

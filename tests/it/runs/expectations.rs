@@ -51,6 +51,21 @@ async fn messages_name_what_was_expected_and_what_was_there() {
             "assertion: the body does not match `^fine$`; the body begins: {\"ok\":true}",
         ),
         (
+            "/ok",
+            "expect = { equals = \"{\\\"ok\\\":\" }",
+            "assertion: the body is not `{\"ok\":`; the body begins: {\"ok\":true}",
+        ),
+        (
+            "/items",
+            "expect = { contains = { \"/found\" = { \"/name\" = \"none\" } } }",
+            "assertion: none of the 0 items of json /found has /name = \"none\"",
+        ),
+        (
+            "/ok",
+            "expect = { lacks = { \"/found\" = { \"/name\" = \"none\" } } }",
+            "assertion: there is no array at json /found",
+        ),
+        (
             "/delay?ms=30",
             "expect = { max_duration = \"1ms\" }",
             "assertion: took TIME, expected at most TIME",
@@ -89,6 +104,11 @@ async fn what_is_as_expected_passes() {
         (
             "/ok",
             "expect = { text = \"ok\", matches = 'o.\":\\w+', max_duration = \"1h\" }",
+        ),
+        ("/ok", "expect = { equals = \"{\\\"ok\\\":true}\" }"),
+        (
+            "/items",
+            "expect = { lacks = { \"/found\" = [{ \"/name\" = \"a\" }, { \"/name\" = \"b\" }] } }",
         ),
         ("/big?bytes=999", "body_limit = 999"),
     ];

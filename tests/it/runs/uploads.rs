@@ -48,6 +48,26 @@ async fn travel(ways: &Mutex<VecDeque<Way>>, request: Request, next: Next) -> Re
     Response::new(Body::from_stream(futures_util::stream::iter(broken)))
 }
 
+const SPEC: &str = r#"
+[[spec]]
+name = "s"
+[[spec.wrap]]
+name = "folder"
+use = "backendai.folder"
+[[spec.steps]]
+name = "upload"
+use = "backendai.upload"
+folder = "${folder.id}"
+files = { "a/b.txt" = "0123456789" }
+piece = 4
+[[spec.steps]]
+name = "download"
+use = "backendai.download"
+folder = "${folder.id}"
+path = "a/b.txt"
+expect = { equals = "0123456789" }
+"#;
+
 /// Uploads ten bytes in pieces of four, and fetches them; returns how the upload went.
 async fn upload(ways: &[Way]) -> String {
     let setup = Setup {
@@ -67,38 +87,18 @@ async fn upload(ways: &[Way]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let router = StandIn::new(&setup).router().layer(travel);
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-    let told = World::new()
+    let world = World::new()
         .at(&endpoint)
         .speaking("backendai")
         .target(&format!(
             "access_key = \"{}\"\nsecret_key = \"{}\"",
             setup.access_key, setup.secret_key
         ))
-        .probe("names = [\"s\"]")
-        .run(
-            r#"
-            [[spec]]
-            name = "s"
-            [[spec.wrap]]
-            name = "folder"
-            use = "backendai.folder"
-            [[spec.steps]]
-            name = "upload"
-            use = "backendai.upload"
-            folder = "${folder.id}"
-            files = { "a/b.txt" = "0123456789" }
-            piece = 4
-            [[spec.steps]]
-            name = "download"
-            use = "backendai.download"
-            folder = "${folder.id}"
-            path = "a/b.txt"
-            expect = { equals = "0123456789" }
-            "#,
-        )
-        .await;
-    serving.abort();
+        .probe("names = [\"s\"]");
+    let told = tokio::select! {
+        told = world.run(SPEC) => told,
+        ended = axum::serve(listener, router) => panic!("{ended:?}"),
+    };
     let end = told.story.lines().last().unwrap_or_default().to_owned();
     let upload = told
         .story

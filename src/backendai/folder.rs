@@ -5,12 +5,12 @@
 //! trash would be allowed, and leave the files without an owner.
 
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Api, Patience, accepted, encoded, filled, text};
-use super::thing::{Ids, Named, Thing, id, only, open};
+use super::thing::{Ids, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -29,6 +29,15 @@ pub(super) struct Order {
     cloneable: Option<bool>,
     group: Option<String>,
     clone_of: Option<String>,
+}
+
+/// What finds a folder again.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    name: String,
+    /// The project whose folder it is.
+    group: Option<String>,
 }
 
 impl Order {
@@ -72,7 +81,7 @@ impl Thing for Folder {
         ),
         Key::optional("permission", "\"ro\", \"rw\" (the default) or \"wd\""),
         Key::optional("cloneable", "true if it may be cloned"),
-        Key::optional("group", "the id of a project that owns it, instead of us"),
+        Key::optional("group", "the id of a project that owns it, instead of us").recorded(),
         Key::optional(
             "clone_of",
             "the id of a folder: it is made as a clone of that one",
@@ -81,10 +90,13 @@ impl Thing for Folder {
     const WRITES: &'static [(&'static str, bool)] =
         &[("id", false), ("name", false), ("task", false)];
     type Order = Order;
-    type Mark = Named;
+    type Mark = Mark;
 
-    fn mark(order: &Order) -> Named {
-        Named::by(&order.called)
+    fn mark(order: &Order) -> Mark {
+        Mark {
+            name: order.called.clone(),
+            group: order.group.clone(),
+        }
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -118,21 +130,28 @@ impl Thing for Folder {
         Ok(captures)
     }
 
-    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{}%", mark.name)));
-        let found = look(&filter, 0, api).await?;
+        let mut found = look(&filter, 0, api).await?;
+        if let Some(group) = &mark.group {
+            for folder in of_project(group, api).await? {
+                if found.iter().all(|known| known.id != folder.id) {
+                    found.push(folder);
+                }
+            }
+        }
         let ours = found.into_iter().filter(|folder| folder.name == mark.name);
         only(ours.map(|folder| folder.ids()).collect())
     }
 
-    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         clear(&id(ids)?, api).await
     }
 
     async fn list(
         prefix: &str,
         api: &mut Api<'_, '_>,
-    ) -> Result<Vec<(String, Named, Ids)>, Failure> {
+    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{prefix}%")));
         let mut all = Vec::new();
         loop {
@@ -144,7 +163,10 @@ impl Thing for Folder {
             }
         }
         let listed = all.into_iter().map(|folder| {
-            let mark = Named::by(&folder.name);
+            let mark = Mark {
+                name: folder.name.clone(),
+                group: None,
+            };
             let ids = folder.ids();
             (folder.name, mark, ids)
         });
@@ -172,6 +194,14 @@ struct Found {
 }
 
 impl Found {
+    fn read(item: &Value) -> Result<Self, Failure> {
+        Ok(Self {
+            id: plain_id(&text(item, "/id")?),
+            name: given_name(&text(item, "/name")?).to_owned(),
+            status: text(item, "/status")?,
+        })
+    }
+
     fn ids(&self) -> Ids {
         [("id".to_owned(), self.id.as_str().into())].into()
     }
@@ -192,14 +222,32 @@ async fn look(filter: &str, offset: usize, api: &mut Api<'_, '_>) -> Result<Vec<
         let what = "the search for folders has no list in its answer";
         return Err(Failure::new(Reason::Protocol, what));
     };
-    let found = items.iter().map(|item| {
-        Ok(Found {
-            id: plain_id(&text(item, "/id")?),
-            name: given_name(&text(item, "/name")?).to_owned(),
-            status: text(item, "/status")?,
-        })
-    });
-    found.collect()
+    items.iter().map(Found::read).collect()
+}
+
+/// The folders of a project: the search shows them to administrators only.
+async fn of_project(group: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure> {
+    let path = format!("/folders?group_id={}", encoded(group));
+    let Some(answer) = api.get_if_there(&path).await? else {
+        // The project is gone, and its folders with it.
+        return Ok(Vec::new());
+    };
+    let Some(items) = answer.as_array() else {
+        let what = "the list of a project's folders is no list";
+        return Err(Failure::new(Reason::Protocol, what));
+    };
+    items.iter().map(Found::read).collect()
+}
+
+/// The folder that has this id, as far as anything tells of it.
+async fn with_id(id: &str, api: &mut Api<'_, '_>) -> Result<Option<Found>, Failure> {
+    let filter = format!("id == {}", quoted(&dashed(id)));
+    if let Some(found) = look(&filter, 0, api).await?.pop() {
+        return Ok(Some(found));
+    }
+    let path = format!("/folders/{}", encoded(id));
+    let folder = api.get_if_there(&path).await?;
+    folder.as_ref().map(Found::read).transpose()
 }
 
 /// Removes a folder, from whatever state it is in, and waits until nothing tells of it.
@@ -224,8 +272,7 @@ async fn advance(
     let body = json!({ "id": id });
     let mut before = String::new();
     loop {
-        let filter = format!("id == {}", quoted(&dashed(id)));
-        let Some(folder) = look(&filter, 0, api).await?.pop() else {
+        let Some(folder) = with_id(id, api).await? else {
             return Ok(Some(*was_there));
         };
         *was_there = true;

@@ -15,6 +15,9 @@ pub(super) const DOMAIN: &str = "default";
 /// The project in which everybody may be.
 pub(super) const PROJECT: &str = "default";
 
+/// So many personal projects outlive their users.
+const KEPT_PROJECTS: usize = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Superadmin,
@@ -381,6 +384,17 @@ impl State {
         Ok(())
     }
 
+    /// Keeps some of the personal projects whose users are gone, so that a demo can go on for months.
+    fn forget_projects(&mut self) {
+        let dangling = self.accounts.projects.values();
+        let dangling =
+            dangling.filter(|project| project.is_personal() && project.members.is_empty());
+        let dangling: Vec<Id> = dangling.map(|project| project.id.clone()).collect();
+        for id in dangling.iter().skip(KEPT_PROJECTS) {
+            self.accounts.projects.remove(id);
+        }
+    }
+
     /// Removes a user with their folders. As in the real one their personal project stays, with
     /// nobody in it, and so do their sessions.
     pub(super) fn purge_user(&mut self, email: &str) -> Result<(), Refusal> {
@@ -393,6 +407,7 @@ impl State {
         for project in self.accounts.projects.values_mut() {
             project.members.remove(&id);
         }
+        self.forget_projects();
         Ok(())
     }
 }

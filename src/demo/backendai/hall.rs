@@ -87,6 +87,10 @@ impl Hall {
         talks.abort_all();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
     }

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::identity::VERSION;
 use crate::action::Reply;
 use crate::client::Request;
 use crate::outcome::{Failure, Fault, Reason};
@@ -30,6 +31,8 @@ pub(super) struct Api<'a, 'c> {
     pub(super) context: &'a mut Context<'c>,
     /// Whether the target may have changed.
     pub(super) changed: bool,
+    /// What was asked for was there before, and is not ours to remove.
+    pub(super) is_lent: bool,
     /// The last answer to a call that may have changed something.
     pub(super) last: Option<Reply>,
 }
@@ -42,8 +45,20 @@ impl<'a, 'c> Api<'a, 'c> {
         Self {
             context,
             changed: false,
+            is_lent: false,
             last: None,
         }
+    }
+
+    /// The major version of the API that was agreed on.
+    pub(super) async fn version(&mut self) -> Result<u32, Failure> {
+        let mut request = Request::new(Method::GET, "/");
+        self.context.dress(&mut request).await?;
+        let version = request.headers.get(VERSION).and_then(|version| {
+            let (major, _) = version.to_str().ok()?.strip_prefix('v')?.split_once('.')?;
+            major.parse().ok()
+        });
+        Ok(version.unwrap_or_default())
     }
 
     /// Sends a request and waits for its answer, whatever that is.

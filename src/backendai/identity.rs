@@ -18,7 +18,7 @@ use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::{Redactor, Secret, SecretSource};
 use crate::spec::{Auth, Identity, Wire, open_secret};
 
-const VERSION: HeaderName = HeaderName::from_static("x-backendai-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("x-backendai-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-backendai-requestid");
 
 /// What the manager assumes, and therefore what is signed, where there is no `Content-Type`.

@@ -1,7 +1,5 @@
 //! `backendai.logs`: every container of a session has a log.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -58,15 +56,15 @@ impl Action for Logs {
     }
 }
 
-const KERNELS: &str = "query($id: GlobalIDField!) { compute_session_node(id: $id) {
-    kernel_nodes { edges { node { row_id } } } } }";
+const CONTAINERS: &str = "query($id: UUID!) { compute_session(id: $id) { containers { id } } }";
 
 async fn read(order: &Order, api: &mut Api<'_, '_>) -> Result<(), Failure> {
-    let id = BASE64_STANDARD.encode(format!("compute_session_node:{}", order.session));
-    let data = api.query(KERNELS, json!({ "id": id })).await?;
-    let kernels = data.pointer("/compute_session_node/kernel_nodes/edges");
+    let data = api
+        .query(CONTAINERS, json!({ "id": order.session }))
+        .await?;
+    let kernels = data.pointer("/compute_session/containers");
     let kernels = kernels
-        .and_then(|edges| edges.as_array().cloned())
+        .and_then(|all| all.as_array().cloned())
         .unwrap_or_default();
     if kernels.len() != order.containers {
         let (there, expected) = (kernels.len(), order.containers);
@@ -74,7 +72,7 @@ async fn read(order: &Order, api: &mut Api<'_, '_>) -> Result<(), Failure> {
         return Err(Failure::new(Reason::Assertion, what));
     }
     for kernel in &kernels {
-        let kernel = text(kernel, "/node/row_id")?;
+        let kernel = text(kernel, "/id")?;
         let (session, container) = (encoded(&order.session), encoded(&kernel));
         let path = format!("/session/{session}/logs?kernel_id={container}");
         let answer = api.get(&path).await?;

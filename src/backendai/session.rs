@@ -5,9 +5,10 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::api::{Api, encoded, filled, text};
+use super::api::{Api, accepted, encoded, filled, text};
+use super::folder::quoted;
 use super::thing::{Ids, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
@@ -38,7 +39,6 @@ pub(super) struct Order {
     environ: Map<String, Value>,
     mounts: Vec<String>,
     mount_ids: Vec<String>,
-    mount_paths: Map<String, Value>,
     startup_command: Option<String>,
     bootstrap_script: Option<String>,
     batch_timeout: Option<Value>,
@@ -57,20 +57,24 @@ pub(super) struct Mark {
 impl Order {
     /// The body of the request. Everything that would let the manager give us somebody else's
     /// session, or take ours away for another, is switched off.
-    fn body(&self) -> Value {
+    fn body(&self, version: u32) -> Value {
+        // Before version 9 the manager refuses what it does not know.
+        let known = |value: Value| if version < 9 { Value::Null } else { value };
+        let (mounts, mount_map) = placed(&self.mounts);
+        let (mount_ids, mount_id_map) = placed(&self.mount_ids);
         let config = json!({
             "resources": self.resources,
             "resource_opts": self.resource_opts,
             "environ": self.environ,
             "scaling_group": self.scaling_group,
-            "mounts": self.mounts,
-            "mount_map": if self.mount_ids.is_empty() { Some(&self.mount_paths) } else { None },
-            "mount_ids": self.mount_ids,
-            "mount_id_map": if self.mount_ids.is_empty() { None } else { Some(&self.mount_paths) },
+            "mounts": mounts,
+            "mount_map": mount_map,
+            "mount_ids": mount_ids,
+            "mount_id_map": mount_id_map,
         });
         let body = json!({
-            "session_name": self.called,
-            "session_type": self.r#type,
+            "name": self.called,
+            "type": self.r#type,
             "image": self.image,
             "architecture": self.architecture,
             "template_id": self.template,
@@ -78,18 +82,34 @@ impl Order {
             "domain": self.domain,
             "cluster_mode": self.cluster_mode,
             "cluster_size": self.cluster_size,
-            "startup_command": self.startup_command,
+            "startupCommand": self.startup_command,
             "bootstrap_script": self.bootstrap_script,
-            "batch_timeout": self.batch_timeout,
+            "batch_timeout": known(json!(self.batch_timeout)),
             "dependencies": self.dependencies,
-            "enqueue_only": self.max_wait.is_none(),
-            "max_wait_seconds": self.max_wait,
-            "reuse": false,
-            "is_preemptible": false,
+            "enqueueOnly": self.max_wait.is_none(),
+            "maxWaitSeconds": self.max_wait,
+            "reuseIfExists": false,
+            "is_preemptible": known(json!(false)),
             "config": filled(config),
         });
         filled(body)
     }
+}
+
+/// What is mounted, and where, if that is said: `FOLDER:/path`.
+fn placed(mounts: &[String]) -> (Vec<&str>, Map<String, Value>) {
+    let mut folders = Vec::new();
+    let mut paths = Map::new();
+    for mount in mounts {
+        match mount.split_once(":/") {
+            Some((folder, path)) => {
+                folders.push(folder);
+                paths.insert(folder.to_owned(), format!("/{path}").into());
+            }
+            None => folders.push(mount),
+        }
+    }
+    (folders, paths)
 }
 
 impl Thing for Session {
@@ -118,9 +138,14 @@ impl Thing for Session {
         ),
         Key::optional("resource_opts", "such as { shmem = \"64m\" }"),
         Key::optional("environ", "environment variables"),
-        Key::optional("mounts", "names of folders to mount"),
-        Key::optional("mount_ids", "ids of folders to mount"),
-        Key::optional("mount_paths", "where: { \"NAME OR ID\" = \"/path\" }"),
+        Key::optional(
+            "mounts",
+            "names of folders to mount: \"NAME\" or \"NAME:/path\"",
+        ),
+        Key::optional(
+            "mount_ids",
+            "ids of folders to mount: \"ID\" or \"ID:/path\"",
+        ),
         Key::optional("startup_command", "what a batch session runs"),
         Key::optional("bootstrap_script", "what runs before the session starts"),
         Key::optional(
@@ -153,7 +178,8 @@ impl Thing for Session {
             None => "/session",
             Some(_) => "/session/_/create-from-template",
         };
-        let answer = api.change(Method::POST, path, &order.body()).await?;
+        let version = api.version().await?;
+        let answer = api.change(Method::POST, path, &order.body(version)).await?;
         if answer["created"] == Value::Bool(false) {
             let what = "the session is another one's of the same name, though reuse is off";
             return Err(Failure::new(Reason::Assertion, what));
@@ -193,52 +219,78 @@ impl Thing for Session {
         prefix: &str,
         api: &mut Api<'_, '_>,
     ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
-        let data = api.query(ALIVE, json!({ "filter": ALIVE_FILTER })).await?;
-        let edges = data.pointer("/compute_session_nodes/edges");
+        let name = quoted(&format!("{prefix}%"));
+        let filter =
+            format!(r#"name like {name} & status != "TERMINATED" & status != "CANCELLED""#);
+        let data = api.query(ALIVE, json!({ "filter": filter })).await?;
+        let items = data.pointer("/compute_session_list/items");
         let mut listed = Vec::new();
-        for edge in edges.and_then(Value::as_array).into_iter().flatten() {
-            let name = text(edge, "/node/name")?;
-            if name.starts_with(prefix) {
-                let id = text(edge, "/node/row_id")?;
-                let mark = Mark { name: name.clone() };
-                listed.push((name, mark, [("id".to_owned(), id.into())].into()));
-            }
+        for item in items.and_then(Value::as_array).into_iter().flatten() {
+            let name = text(item, "/name")?;
+            let id = text(item, "/session_id")?;
+            let mark = Mark { name: name.clone() };
+            listed.push((name, mark, [("id".to_owned(), id.into())].into()));
         }
         Ok(listed)
     }
 
     /// A destroyed session is only marked: it is gone when its containers are. One that lingers is
-    /// destroyed by force when half of the time is over.
+    /// destroyed by force when half of the time is over; before, some managers refuse to destroy
+    /// what is just starting or ending.
     async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
-        let id = id(ids)?;
-        let path = format!("/session/{}", encoded(&id));
-        let was_there = api.remove(Method::DELETE, &path, None).await?;
+        let path = format!("/session/{}", encoded(&id(ids)?));
         let left = api.context.deadline - Instant::now();
         let half = api.context.deadline - left / 2;
-        let mut forced = false;
+        let (mut was_there, mut asked) = (false, false);
         while let Some(session) = api.get_if_there(&path).await? {
             let status = session["status"].as_str().unwrap_or_default();
             if GONE.contains(&status) {
                 break;
             }
-            if !forced && (status == "ERROR" || Instant::now() >= half) {
-                let path = format!("{path}?forced=true");
-                api.remove(Method::DELETE, &path, None).await?;
-                forced = true;
+            was_there = true;
+            api.context.note(format!("the session is {status}"));
+            let force = status == "ERROR" || Instant::now() >= half;
+            if !asked || force {
+                asked = destroy(&path, force, api).await?;
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
         Ok(was_there)
     }
 }
 
-const ALIVE: &str = "query($filter: String!) { compute_session_nodes(filter: $filter) {
-    edges { node { row_id name } } } }";
-const ALIVE_FILTER: &str = r#"status != "TERMINATED" & status != "CANCELLED""#;
+/// Asks once; `false` if the manager would not do it now.
+async fn destroy(path: &str, force: bool, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    let path = format!("{path}?forced={force}");
+    let reply = api.send(Method::DELETE, &path, None).await?;
+    if [403, 404].contains(&reply.answer.status) {
+        return Ok(false);
+    }
+    accepted(&reply, "DELETE /session").map(|_| true)
+}
+
+/// How many leftovers are told at once.
+const ALIVE: &str = "query($filter: String) {
+    compute_session_list(limit: 100, offset: 0, filter: $filter) { items { session_id name } } }";
 
 /// Between two looks at a session that is being destroyed.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn ids(session: &Value) -> Result<Ids, Failure> {
     Ok([("id".to_owned(), text(session, "/id")?.into())].into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_may_say_where() {
+        let mounts = ["data", "model:/models", "odd:name", "own:/home/work/own:1"];
+        let mounts = mounts.map(str::to_owned);
+        let (folders, paths) = placed(&mounts);
+        assert_eq!(folders, ["data", "model", "odd:name", "own"]);
+        let there = json!({ "model": "/models", "own": "/home/work/own:1" });
+        assert_eq!(Value::Object(paths), there);
+    }
 }

@@ -144,7 +144,7 @@ impl<T: Thing> Made<T> {
         let scope = context.scope;
         let mut api = Api::new(context);
         let made = T::make(&order, &mut api).await;
-        let (changed, last) = (api.changed, api.last);
+        let (changed, is_lent, last) = (api.changed, api.is_lent, api.last);
         let settled = |failure: Failure| {
             if changed {
                 failure
@@ -155,7 +155,7 @@ impl<T: Thing> Made<T> {
         match (&self.expect_refused, made) {
             (None, Ok(captures)) => Ok(Done {
                 captures,
-                made_nothing: false,
+                made_nothing: is_lent,
             }),
             (None, Err(failure)) => Err(settled(failure)),
             (Some(_), Ok(_)) => {

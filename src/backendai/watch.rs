@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -197,14 +195,12 @@ fn of_event(event: &str, reason: &str) -> Seen {
     }
 }
 
-/// Since 24.09; it tells of sessions that are gone, too, and with what result they ended.
-const NODE: &str = "query($id: GlobalIDField!) { compute_session_node(id: $id) {
-    status status_info result } }";
+/// It tells of sessions that are gone, too, and with what result they ended.
+const LOOK: &str = "query($id: UUID!) { compute_session(id: $id) { status status_info result } }";
 
 async fn look(session: &str, api: &mut Api<'_, '_>) -> Result<Seen, Failure> {
-    let id = BASE64_STANDARD.encode(format!("compute_session_node:{session}"));
-    let data = api.query(NODE, json!({ "id": id })).await?;
-    let node = &data["compute_session_node"];
+    let data = api.query(LOOK, json!({ "id": session })).await?;
+    let node = &data["compute_session"];
     let word = |key: &str| node[key].as_str().unwrap_or_default();
     let info = word("status_info").to_owned();
     Ok(match (word("result"), word("status")) {

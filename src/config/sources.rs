@@ -20,12 +20,17 @@ macro_rules! built_in {
 }
 
 /// The specs that come with the binary, by file name.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 10] = [
     built_in!("session"),
     built_in!("cluster"),
     built_in!("session-failure"),
     built_in!("model-service"),
     built_in!("login"),
+    built_in!("lasting"),
+    built_in!("vfolder"),
+    built_in!("invitation"),
+    built_in!("group"),
+    built_in!("mount"),
 ];
 
 /// One parsed spec file.

@@ -21,10 +21,10 @@ use crate::control::{self, Ask};
 use crate::event::Exporters;
 use crate::exporter::log::Log;
 use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed};
-use crate::outcome::chain;
+use crate::outcome::{Failure, chain};
 use crate::plan::Plan;
 use crate::runner::{self, Orphan, Runner};
-use crate::spec::RecordId;
+use crate::spec::{RecordId, Scheduled};
 use crate::sweeper::{Sweeper, refusal};
 
 /// What is wanted.
@@ -240,11 +240,16 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
         for resource in spec.case.resources() {
             match runner::orphans(resource, spec, &plan.settings.instance, &client).await {
                 Ok(orphans) => {
-                    let key = |orphan: &Orphan| (spec.target.name.clone(), orphan.name.clone());
+                    // Things of different kinds may have one name: they are told by their undo.
+                    let key = |orphan: &Orphan| {
+                        let undo = &orphan.record.undo;
+                        let undo = (undo.kind.clone(), undo.arguments.to_string());
+                        (spec.target.name.clone(), orphan.name.clone(), undo)
+                    };
                     found.extend(
                         orphans
                             .into_iter()
-                            .map(|orphan| (key(&orphan), (spec, orphan))),
+                            .map(|orphan| (key(&orphan), (spec.as_ref(), orphan))),
                     );
                 }
                 Err(failure) => {
@@ -262,29 +267,15 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
     };
     let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
     found.retain(|_, (_, orphan)| orphan.age >= wish.older_than && !is_owed(orphan));
-    for ((target, name), (spec, orphan)) in &found {
-        let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
-        let what = format!("{} {name} on {target}, {age} old", orphan.record.undo.kind);
-        let undone = if wish.delete {
-            let never = CancellationToken::new();
-            runner::undo(
-                &orphan.record,
-                catalog::undoer,
-                &spec.target,
-                &client,
-                &never,
-            )
-            .await
-            .map(|_| ": deleted")
-        } else {
-            Ok("")
-        };
-        match undone {
-            Ok(word) => say(&format!("{what}{word}\n")),
-            Err(failure) => {
-                say(&format!("{what}: {failure}\n"));
-                exit = Exit::Ours;
-            }
+    let found: Vec<_> = found.into_values().collect();
+    if wish.delete {
+        for (orphan, failure) in delete(&found, &client).await {
+            say(&format!("{orphan}: {failure}\n"));
+            exit = Exit::Ours;
+        }
+    } else {
+        for (spec, orphan) in &found {
+            say(&format!("{}\n", describe(spec, orphan)));
         }
     }
     match (found.len(), wish.delete) {
@@ -293,4 +284,34 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
         (_, true) => {}
     }
     exit
+}
+
+/// Deletes leftovers, and returns those that cannot be deleted. What fails is tried again when
+/// others are gone: a session has to end before a folder that it has mounted can be deleted.
+async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<(String, Failure)> {
+    let never = CancellationToken::new();
+    let mut left: Vec<_> = found.iter().collect();
+    loop {
+        let mut failed = Vec::new();
+        for one @ (spec, orphan) in &left {
+            let (record, target) = (&orphan.record, &spec.target);
+            match runner::undo(record, catalog::undoer, target, client, &never).await {
+                Ok(_) => say(&format!("{}: deleted\n", describe(spec, orphan))),
+                Err(failure) => failed.push((*one, failure)),
+            }
+        }
+        if failed.is_empty() || failed.len() == left.len() {
+            let told = failed
+                .into_iter()
+                .map(|((spec, orphan), failure)| (describe(spec, orphan), failure));
+            return told.collect();
+        }
+        left = failed.into_iter().map(|(one, _)| one).collect();
+    }
+}
+
+fn describe(spec: &Scheduled, orphan: &Orphan) -> String {
+    let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
+    let (kind, name, target) = (&orphan.record.undo.kind, &orphan.name, &spec.target.name);
+    format!("{kind} {name} on {target}, {age} old")
 }

@@ -201,6 +201,25 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// The same step, as somebody else on the same target.
+    pub fn acting_as<'b>(
+        &'b mut self,
+        identity: &'b Result<Arc<dyn Identity>, Failure>,
+    ) -> Context<'b> {
+        Context {
+            run: self.run,
+            target: self.target,
+            scope: self.scope,
+            deadline: self.deadline,
+            identity,
+            trace: self.trace,
+            client: self.client,
+            connections: self.connections,
+            http: self.http,
+            waiting: self.waiting,
+        }
+    }
+
     /// Notes what the action waits for now.
     pub fn note(&mut self, what: String) {
         *self.waiting = Some(what);

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Setup;
+use super::books::Change;
+use super::folder::Owner;
 use super::gate::Caller;
 use super::hall::{Id, State};
 use super::refusal::{Refusal, no_entity, no_project, schema, unauthorized};
@@ -53,6 +55,8 @@ pub(super) struct Project {
     pub(super) name: String,
     pub(super) kind: ProjectKind,
     pub(super) active: bool,
+    /// Whether folders may be made in it.
+    pub(super) has_storage: bool,
     pub(super) members: BTreeSet<Id>,
 }
 
@@ -79,6 +83,12 @@ pub(super) struct Accounts {
     pub(super) projects: BTreeMap<Id, Project>,
     pub(super) users: BTreeMap<Id, User>,
     pub(super) keys: Vec<KeyPair>,
+}
+
+impl Project {
+    pub(super) fn is_personal(&self) -> bool {
+        self.kind == ProjectKind::Personal
+    }
 }
 
 impl Accounts {
@@ -170,7 +180,7 @@ impl State {
             (PROJECT, ProjectKind::General),
             ("model-store", ProjectKind::ModelStore),
         ] {
-            self.add_project(name, kind);
+            self.add_project(name, kind, true);
         }
         let admin = NewUser {
             email: setup.email.clone(),
@@ -187,22 +197,30 @@ impl State {
         for project in self.accounts.projects.values_mut() {
             project.members.insert(id.clone());
         }
+        self.seeded = self.accounts.projects.keys().cloned().collect();
+        self.seeded.insert(id);
     }
 
-    fn add_project(&mut self, name: &str, kind: ProjectKind) -> Id {
+    fn add_project(&mut self, name: &str, kind: ProjectKind, has_storage: bool) -> Id {
         let id = self.new_id();
         let project = Project {
             id: id.clone(),
             name: name.to_owned(),
             kind,
             active: true,
+            has_storage,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);
         id
     }
 
-    pub(super) fn create_project(&mut self, name: &str, domain: &str) -> Result<Id, Refusal> {
+    pub(super) fn create_project(
+        &mut self,
+        name: &str,
+        domain: &str,
+        has_storage: bool,
+    ) -> Result<Id, Refusal> {
         if domain != DOMAIN {
             return Err(no_entity("domain_read_not-found", "DomainRow"));
         }
@@ -210,7 +228,9 @@ impl State {
             let why = format!("Group with name '{name}' already exists in domain '{domain}'");
             return Err(schema("", "").said(why));
         }
-        Ok(self.add_project(name, ProjectKind::General))
+        let id = self.add_project(name, ProjectKind::General, has_storage);
+        self.note(Change::Made, "project", name, &id);
+        Ok(id)
     }
 
     /// Lets users into a project, or out of it.
@@ -238,6 +258,12 @@ impl State {
             no_entity("project_update_not-found", "ProjectRow")
                 .said(format!("ProjectRow {id} not found"))
         })?;
+        if project.is_personal() {
+            return Err(purge_conflict(
+                "Personal project is removed with its user, not on its own.",
+                format!("Project {id} is a personal project."),
+            ));
+        }
         project.active = false;
         Ok(())
     }
@@ -264,14 +290,34 @@ impl State {
                 format!("error on deleting project {id} with active kernels"),
             ));
         }
+        let mut services = self
+            .services
+            .values()
+            .filter(|service| service.project == *id);
+        if services.any(|service| !self.is_destroyed(service)) {
+            let why = format!("project {id} has active endpoints");
+            return Err(purge_conflict("Project has active endpoints.", why));
+        }
+        let name = project.name.clone();
+        self.note(Change::Removed, "project", &name, id);
+        self.services.retain(|_, service| service.project != *id);
         self.sessions.retain(|_, session| session.project != *id);
+        self.delete_folders_of(&Owner::Project(id.clone()));
         self.accounts.projects.remove(id);
         Ok(())
     }
 
     fn add_user(&mut self, new: NewUser, role: Role) -> Id {
         let id = self.new_id();
-        let personal = self.add_project(&new.username, ProjectKind::Personal);
+        // One of a user who was purged may still have the name.
+        let mut name = new.username.clone();
+        for number in 2.. {
+            if self.accounts.project(&name).is_none() {
+                break;
+            }
+            name = format!("{}-{number}", new.username);
+        }
+        let personal = self.add_project(&name, ProjectKind::Personal, true);
         let user = User {
             id: id.clone(),
             email: new.email,
@@ -306,6 +352,7 @@ impl State {
             )
             .said(why));
         }
+        let email = email.clone();
         let user = self.add_user(new, Role::User);
         let key = KeyPair {
             access_key: format!("AKIA{}", self.new_word(16)),
@@ -313,6 +360,7 @@ impl State {
             user: user.clone(),
         };
         self.accounts.keys.push(key.clone());
+        self.note(Change::Made, "user", &email, &user);
         Ok((user, key))
     }
 
@@ -324,11 +372,14 @@ impl State {
         Ok(())
     }
 
-    /// Removes a user. As in the real one their personal project stays, with nobody in it.
+    /// Removes a user with their folders. As in the real one their personal project stays, with
+    /// nobody in it, and so do their sessions.
     pub(super) fn purge_user(&mut self, email: &str) -> Result<(), Refusal> {
         let user = self.accounts.user(email).ok_or_else(|| no_user(email))?;
         let id = user.id.clone();
+        self.note(Change::Removed, "user", email, &id);
         self.accounts.users.remove(&id);
+        self.delete_folders_of(&Owner::User(id.clone()));
         self.accounts.keys.retain(|key| key.user != id);
         for project in self.accounts.projects.values_mut() {
             project.members.remove(&id);

@@ -48,6 +48,10 @@ impl Caller {
     }
 }
 
+/// Put on a request by the web server when its cookie stands for nobody.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stranger;
+
 impl FromRequestParts<Arc<Hall>> for Caller {
     type Rejection = Refusal;
 
@@ -55,6 +59,15 @@ impl FromRequestParts<Arc<Hall>> for Caller {
         // Put there by the web server, which has looked at the cookie.
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(known.clone());
+        }
+        if parts.extensions.get::<Stranger>().is_some() {
+            let title = "Unauthorized access";
+            return Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "auth-failed",
+                title,
+                "",
+            ));
         }
         hall.look(|state| admit(parts, &state.accounts, SystemTime::now()))
     }

@@ -2,7 +2,7 @@
 //! to happen. Nothing runs in the background: what has fallen due is carried out by whoever looks
 //! next, at the time it was due.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,8 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::Accounts;
+use super::books::{Change, Entry};
+use super::folder::{Folder, Invitation, Passes};
+use super::gate::Caller;
+use super::services::Service;
 use super::session::{Session, Status};
 use super::tasks::Task;
+use super::templates::Template;
 use super::{Pace, Setup};
 use crate::demo::dice::Dice;
 
@@ -127,6 +132,20 @@ pub(super) struct State {
     pub(super) accounts: Accounts,
     pub(super) sessions: BTreeMap<Id, Session>,
     pub(super) tasks: BTreeMap<Id, Task>,
+    pub(super) folders: BTreeMap<Id, Folder>,
+    pub(super) invitations: BTreeMap<Id, Invitation>,
+    pub(super) passes: Passes,
+    /// Folders that were purged with their files: those stay on the storage, ids and names.
+    pub(super) orphans: Vec<(Id, String)>,
+    pub(super) templates: BTreeMap<Id, Template>,
+    /// Whether a session from a template is made and then said to have failed.
+    pub(super) templates_fail: bool,
+    pub(super) services: BTreeMap<Id, Service>,
+    /// Cookies, and whom they stand for.
+    pub(super) logins: BTreeMap<String, Option<Caller>>,
+    pub(super) history: VecDeque<(Change, Entry)>,
+    /// What was there in the beginning.
+    pub(super) seeded: BTreeSet<Id>,
     notices: VecDeque<Notice>,
     noticed: u64,
     began: SystemTime,
@@ -144,6 +163,16 @@ impl State {
             accounts: Accounts::default(),
             sessions: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            invitations: BTreeMap::new(),
+            passes: Passes::new(),
+            orphans: Vec::new(),
+            templates: BTreeMap::new(),
+            templates_fail: setup.templates_fail,
+            services: BTreeMap::new(),
+            logins: BTreeMap::new(),
+            history: VecDeque::new(),
+            seeded: BTreeSet::new(),
             notices: VecDeque::new(),
             noticed: 0,
             began: SystemTime::now(),

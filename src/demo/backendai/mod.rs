@@ -18,15 +18,19 @@
 //! | `POST /admin/gql` | what `graphql::schema` lists |
 
 mod accounts;
+mod books;
 mod dates;
 mod folder;
 mod gate;
 mod graphql;
 mod hall;
 mod refusal;
+mod services;
 mod session;
 mod stream;
 mod tasks;
+mod templates;
+mod web;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -41,6 +45,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+pub use books::{Change, Entry};
 
 use gate::{Caller, Sent};
 use hall::Hall;
@@ -105,6 +111,9 @@ pub struct Setup {
     pub secret_key: String,
     /// How fast things go.
     pub pace: Pace,
+    /// Whether making a session from a template answers 500 after it has made the session, as
+    /// 26.9.6 does.
+    pub templates_fail: bool,
 }
 
 /// A stand-in's state and its calls.
@@ -123,20 +132,32 @@ impl StandIn {
 
     /// All calls, to be served by anybody; connections must allow upgrades.
     pub fn router(&self) -> Router {
-        let manager = Router::new()
+        let hall = Arc::clone(&self.hall);
+        let through_web = axum::middleware::from_fn_with_state(hall, web::recognize);
+        Self::manager()
+            .merge(web::routes())
+            .nest("/func", Self::manager().layer(through_web))
+            .fallback(unknown)
+            .method_not_allowed_fallback(async || no_method())
+            .layer(axum::middleware::map_response(usual_headers))
+            .merge(folder::storage_routes())
+            .merge(services::proxied_routes())
+            .with_state(Arc::clone(&self.hall))
+    }
+
+    fn manager() -> Router<Arc<Hall>> {
+        Router::new()
             .route("/", get(version))
             .route("/health", get(health))
             .route("/auth", post(auth))
             .route("/auth/role", get(role))
             .route("/manager/status", get(status))
             .merge(session::routes())
+            .merge(folder::routes())
             .merge(tasks::routes())
-            .merge(graphql::routes());
-        manager
-            .fallback(unknown)
-            .method_not_allowed_fallback(async || no_method())
-            .layer(axum::middleware::map_response(usual_headers))
-            .with_state(Arc::clone(&self.hall))
+            .merge(services::routes())
+            .merge(templates::routes())
+            .merge(graphql::routes())
     }
 
     /// Serves until `shutdown`; streams and conversations end then, other requests are answered.
@@ -224,3 +245,6 @@ async fn status(caller: Caller) -> Result<Response, Refusal> {
     let status = json!({ "nodes": [], "status": "running", "active_sessions": 0 });
     Ok(told(StatusCode::OK, &status))
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,10 @@ impl IntoResponse for Refusal {
         let mut body = Map::new();
         body.insert("type".into(), kind.into());
         body.insert("title".into(), self.title.into());
-        body.insert("error_code".into(), self.code.into());
+        // The web server's own refusals have none.
+        if !self.code.is_empty() {
+            body.insert("error_code".into(), self.code.into());
+        }
         if let Some(msg) = self.msg {
             body.insert("msg".into(), msg.into());
         }
@@ -103,8 +106,8 @@ pub(super) fn no_privilege() -> Refusal {
     .said("Insufficient privileges")
 }
 
-/// `user` may not do `what` to a session.
-pub(super) fn not_permitted(user: &str, what: &str, session: &str) -> Refusal {
+/// `user` may not do `what` to something.
+pub(super) fn not_permitted(user: &str, what: &str, kind: &str, id: &str) -> Refusal {
     Refusal::new(
         StatusCode::FORBIDDEN,
         "not-enough-permission",
@@ -112,7 +115,7 @@ pub(super) fn not_permitted(user: &str, what: &str, session: &str) -> Refusal {
         "permission_access_forbidden",
     )
     .said(format!(
-        "User {user} lacks permission <Permission.{what}> on session {session}"
+        "User {user} lacks permission <Permission.{what}> on {kind} {id}"
     ))
 }
 

@@ -3,43 +3,21 @@
 use serde_json::{Value, json};
 
 use super::filter::lets_through;
-use super::{Answer, Field, given, page};
+use super::sessions::global_id;
+use super::{Answer, Field, connection, given, page};
+use crate::demo::backendai::HOST;
 use crate::demo::backendai::accounts::{DOMAIN, KeyPair, NewUser, Project, User};
-use crate::demo::backendai::gate::{Caller, Sent};
+use crate::demo::backendai::gate::{Caller, Sent, missing};
 use crate::demo::backendai::hall::{Id, State, dashed};
 use crate::demo::backendai::refusal::{Refusal, no_privilege, schema};
 
 pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
     let asked = given(field);
+    if let Some(found) = projects(state, &field.name, &asked) {
+        return Some(Ok(found));
+    }
     let accounts = &state.accounts;
     let found = match &*field.name {
-        "groups_by_name" => {
-            let name = asked.maybe(&["name"]).unwrap_or_default();
-            let found = accounts.project(name).filter(|_| in_domain(&asked));
-            found.into_iter().map(shown_project).collect()
-        }
-        "groups" => {
-            let wanted = asked.texts(&["type"]);
-            let active = asked.any(&["is_active"]).and_then(Value::as_bool);
-            let fits = |found: &&Project| {
-                let kind = found.kind.word();
-                let kind_fits = if wanted.is_empty() {
-                    kind == "GENERAL"
-                } else {
-                    wanted.iter().any(|wanted| wanted == kind)
-                };
-                kind_fits && active.is_none_or(|active| active == found.active) && in_domain(&asked)
-            };
-            let found = accounts.projects.values().filter(fits);
-            found.map(shown_project).collect()
-        }
-        "group" => {
-            let id = dashed(asked.maybe(&["id"]).unwrap_or_default());
-            accounts
-                .projects
-                .get(&id)
-                .map_or(Value::Null, shown_project)
-        }
         "user" => {
             let email = asked.maybe(&["email"]).unwrap_or(&caller.email);
             if email != caller.email && !caller.is_superadmin() {
@@ -78,6 +56,53 @@ pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
         _ => return None,
     };
     Some(Ok(found))
+}
+
+fn projects(state: &State, field: &str, asked: &Sent) -> Option<Value> {
+    let accounts = &state.accounts;
+    Some(match field {
+        "groups_by_name" => {
+            let name = asked.maybe(&["name"]).unwrap_or_default();
+            let found = accounts.project(name).filter(|_| in_domain(asked));
+            found.into_iter().map(shown_project).collect()
+        }
+        "groups" => {
+            let wanted = asked.texts(&["type"]);
+            let active = asked.any(&["is_active"]).and_then(Value::as_bool);
+            let fits = |found: &&Project| {
+                let kind = found.kind.word();
+                let kind_fits = if wanted.is_empty() {
+                    kind == "GENERAL"
+                } else {
+                    wanted.iter().any(|wanted| wanted.to_uppercase() == kind)
+                };
+                kind_fits && active.is_none_or(|active| active == found.active) && in_domain(asked)
+            };
+            let found = accounts.projects.values().filter(fits);
+            found.map(shown_project).collect()
+        }
+        "group" => {
+            let id = dashed(asked.maybe(&["id"]).unwrap_or_default());
+            accounts
+                .projects
+                .get(&id)
+                .map_or(Value::Null, shown_project)
+        }
+        "group_nodes" => {
+            let filter = asked.maybe(&["filter"]);
+            let nodes = accounts.projects.values().map(|found| {
+                let mut shown = shown_project(found);
+                shown["row_id"] = shown["id"].clone();
+                shown["id"] = global_id("GroupNode", &found.id).into();
+                shown
+            });
+            connection(
+                nodes.filter(|shown| lets_through(filter, shown)).collect(),
+                asked,
+            )
+        }
+        _ => return None,
+    })
 }
 
 fn in_domain(asked: &Sent) -> bool {
@@ -125,7 +150,8 @@ fn create_project(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
         return Err(schema("", "").said(why));
     }
     let domain = asked.0["props"]["domain_name"].as_str().unwrap_or(DOMAIN);
-    let id = state.create_project(name, domain)?;
+    let hosts = asked.0["props"]["allowed_vfolder_hosts"].to_string();
+    let id = state.create_project(name, domain, hosts.contains(HOST))?;
     let mut answer = done();
     answer["group"] = state
         .accounts
@@ -164,6 +190,9 @@ fn modify_project(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
 
 fn create_user(state: &mut State, asked: &Sent) -> Result<Value, Refusal> {
     let props = Sent(asked.0["props"].clone());
+    if props.any(&["need_password_change"]).is_none() {
+        return Err(missing(&["need_password_change"]));
+    }
     let new = NewUser {
         email: asked.text(&["email"])?.to_owned(),
         username: props.text(&["username"])?.to_owned(),
@@ -224,6 +253,11 @@ impl State {
 }
 
 fn shown_project(project: &Project) -> Value {
+    let hosts = if project.has_storage {
+        json!({ HOST: [] })
+    } else {
+        json!({})
+    };
     json!({
         "id": project.id,
         "name": project.name,
@@ -233,7 +267,7 @@ fn shown_project(project: &Project) -> Value {
         "type": project.kind.word(),
         "resource_policy": "default",
         "total_resource_slots": "{}",
-        "allowed_vfolder_hosts": "{}",
+        "allowed_vfolder_hosts": hosts.to_string(),
         "container_registry": "{}",
         "scaling_groups": [],
     })

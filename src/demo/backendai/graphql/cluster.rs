@@ -91,6 +91,10 @@ fn image() -> Value {
 }
 
 fn agents() -> Vec<Value> {
+    // What tells one that runs containers from one that only pretends.
+    let plugin = json!({ "version": MANAGER, "machine": ARCHITECTURE, "os_type": "linux", "agent_version": MANAGER });
+    let plugins = json!({ "cpu": plugin, "mem": plugin });
+    let live = json!({ "node": { "cpu_util": { "current": "0" } }, "devices": {} });
     let agent = |number| {
         json!({
             "id": format!("i-stand-in-{number}"),
@@ -103,7 +107,8 @@ fn agents() -> Vec<Value> {
             "addr": "tcp://127.0.0.1:6001",
             "architecture": ARCHITECTURE,
             "version": MANAGER,
-            "compute_plugins": "{}",
+            "compute_plugins": plugins.to_string(),
+            "live_stat": live.to_string(),
             "container_count": 0,
         })
     };

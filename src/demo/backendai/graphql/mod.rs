@@ -4,6 +4,7 @@
 mod accounts;
 mod cluster;
 mod filter;
+mod folders;
 mod schema;
 mod sessions;
 mod syntax;
@@ -96,6 +97,7 @@ fn look_up(state: &mut State, caller: &Caller, field: &Field) -> Answer {
     accounts::look_up(state, caller, field)
         .or_else(|| cluster::look_up(state, caller, field))
         .or_else(|| sessions::look_up(state, caller, field))
+        .or_else(|| folders::look_up(state, caller, field))
 }
 
 fn change(state: &mut State, caller: &Caller, field: &Field) -> Answer {

@@ -14,7 +14,10 @@ const TYPES: [(&str, &str); 24] = [
          scaling_group:ScalingGroup scaling_groups:ScalingGroup \
          scaling_groups_for_domain:ScalingGroup domain:Domain \
          compute_session:ComputeSession compute_session_list:ComputeSessionList \
-         compute_session_node:ComputeSessionNode compute_session_nodes:ComputeSessionConnection",
+         compute_session_node:ComputeSessionNode compute_session_nodes:ComputeSessionConnection \
+         group_nodes:GroupConnection vfolder_node:VirtualFolderNode \
+         vfolder_nodes:VirtualFolderConnection vfolder_list:VirtualFolderList endpoint:Endpoint \
+         endpoint_list:EndpointList",
     ),
     (
         "Mutation",
@@ -63,7 +66,7 @@ const TYPES: [(&str, &str); 24] = [
     (
         "Agent",
         "id status status_changed region scaling_group schedulable available_slots occupied_slots \
-         addr architecture first_contact lost_at version compute_plugins container_count",
+         addr architecture first_contact lost_at version compute_plugins container_count live_stat",
     ),
     ("AgentList", "items:Agent total_count"),
     (
@@ -101,11 +104,31 @@ const TYPES: [(&str, &str); 24] = [
 ];
 
 /// Types that fit on one line.
-const SMALL: [(&str, &str); 9] = [
+const SMALL: [(&str, &str); 18] = [
     (
         "KernelNode",
         "id row_id session_id cluster_idx local_rank cluster_role cluster_hostname status status_info agent_id container_id",
     ),
+    ("GroupConnection", "count edges:GroupEdge"),
+    ("GroupEdge", "cursor node:GroupNode"),
+    (
+        "GroupNode",
+        "id row_id name description is_active domain_name type",
+    ),
+    ("VirtualFolderConnection", "count edges:VirtualFolderEdge"),
+    ("VirtualFolderEdge", "cursor node:VirtualFolderNode"),
+    (
+        "VirtualFolderNode",
+        "id row_id host quota_scope_id name user group creator usage_mode permission \
+         ownership_type status cloneable created_at",
+    ),
+    ("VirtualFolderList", "items:VirtualFolderNode total_count"),
+    (
+        "Endpoint",
+        "endpoint_id name status lifecycle_stage replicas desired_session_count url project model \
+         open_to_public created_at",
+    ),
+    ("EndpointList", "items:Endpoint total_count"),
     ("CreateGroup", "ok msg group:Group"),
     ("ModifyGroup", "ok msg group:Group"),
     ("DeleteGroup", "ok msg"),

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::create::{Created, name_taken};
 use super::events::events;
 use super::execute::{converse, execute};
+use super::home::{download, files};
 use super::{Session, Status};
 use crate::demo::backendai::gate::{Caller, Sent};
 use crate::demo::backendai::hall::{Hall, Id, State, dashed, is_id};
@@ -34,6 +35,8 @@ pub(in crate::demo::backendai) fn routes() -> Router<Arc<Hall>> {
         .route("/session/{key}/logs", get(logs))
         .route("/session/{key}/status-history", get(history))
         .route("/session/{key}/dependency-graph", get(graph))
+        .route("/session/{key}/files", get(files))
+        .route("/session/{key}/download", post(download).get(download))
         .route("/session/{key}/rename", post(rename))
         .route("/session/{key}/interrupt", post(interrupt))
         .route("/session/{key}/complete", post(complete))
@@ -72,14 +75,14 @@ impl State {
         let id = dashed(key);
         let found = self.sessions.get(&id).ok_or_else(|| no_session(&id))?;
         if found.owner.user != caller.user && !caller.is_superadmin() {
-            return Err(not_permitted(&caller.user, permission, &id));
+            return Err(not_permitted(&caller.user, permission, "session", &id));
         }
         Ok(found)
     }
 
     /// The id of a session in which something can be done.
     pub(super) fn running_session(&self, caller: &Caller, key: &str) -> Result<Id, Refusal> {
-        let found = self.find_session(caller, key, "READ")?;
+        let found = self.find_session(caller, key, "READ: 1")?;
         if found.status() < Status::Prepared {
             return Err(Refusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -242,7 +245,7 @@ async fn wait_for_start(
 
 async fn info(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) -> Answer {
     let shown = hall.look(|state| {
-        let found = state.find_session(&caller, &key, "READ")?;
+        let found = state.find_session(&caller, &key, "READ: 1")?;
         Ok::<_, Refusal>(state.shown(found))
     })?;
     Ok(told(StatusCode::OK, &shown))
@@ -271,9 +274,13 @@ async fn destroy(
     caller: Caller,
     Query(query): Query<HashMap<String, String>>,
 ) -> Answer {
-    let recursive = query.get("recursive").is_some_and(|text| text == "true");
+    let is_set = |key| query.get(key).is_some_and(|text| text == "true");
+    let (recursive, forced) = (is_set("recursive"), is_set("forced"));
     let how = hall.enter(|state| {
-        let id = state.any_session(&caller, &key, "SOFT_DELETE")?.id.clone();
+        let id = state
+            .any_session(&caller, &key, "SOFT_DELETE: 8")?
+            .id
+            .clone();
         let all = if recursive {
             state.with_dependents(&id)
         } else {
@@ -281,7 +288,7 @@ async fn destroy(
         };
         let mut how = None;
         for id in all {
-            how = state.terminate(&id, "user-requested").or(how);
+            how = state.destroy(&id, forced).or(how);
         }
         Ok::<_, Refusal>(how)
     })?;
@@ -297,7 +304,7 @@ async fn logs(
     Query(query): Query<HashMap<String, String>>,
 ) -> Answer {
     hall.look(|state| {
-        let found = state.any_session(&caller, &key, "READ")?;
+        let found = state.any_session(&caller, &key, "READ: 1")?;
         let kernel = query.get("kernel_id").map(|text| dashed(text));
         if let Some(kernel) = kernel.filter(|id| !found.kernels.iter().any(|known| known.id == *id))
         {
@@ -324,7 +331,7 @@ async fn logs(
 
 async fn history(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) -> Answer {
     let history = hall.look(|state| {
-        let found = state.find_session(&caller, &key, "READ")?;
+        let found = state.find_session(&caller, &key, "READ: 1")?;
         Ok::<_, Refusal>(state.history(found))
     })?;
     Ok(told(StatusCode::OK, &Value::Object(history)))
@@ -346,7 +353,7 @@ impl State {
 
 async fn graph(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) -> Answer {
     let graph = hall.look(|state| {
-        let found = state.any_session(&caller, &key, "READ")?;
+        let found = state.any_session(&caller, &key, "READ: 1")?;
         Ok::<_, Refusal>(state.graph(found))
     })?;
     Ok(told(StatusCode::OK, &graph))
@@ -360,7 +367,7 @@ async fn rename(
 ) -> Answer {
     let name = sent.text(&["session_name", "name"])?;
     hall.enter(|state| {
-        let found = state.find_session(&caller, &key, "UPDATE")?;
+        let found = state.find_session(&caller, &key, "UPDATE: 2")?;
         if state.live_session(&found.owner.user, name).is_some() {
             return Err(name_taken().said(format!("Session with name '{name}' already exists")));
         }
@@ -408,7 +415,7 @@ fn main_kernel(session: &Session) -> Option<&Id> {
 
 async fn commit_status(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) -> Answer {
     let kernel = hall.look(|state| {
-        let found = state.find_session(&caller, &key, "READ")?;
+        let found = state.find_session(&caller, &key, "READ: 1")?;
         Ok::<_, Refusal>(main_kernel(found).cloned())
     })?;
     Ok(told(
@@ -445,7 +452,7 @@ async fn imagify(
 ) -> Answer {
     sent.text(&["image_name", "imageName"])?;
     hall.look(|state| {
-        let found = state.find_session(&caller, &key, "READ")?;
+        let found = state.find_session(&caller, &key, "READ: 1")?;
         let why = format!(
             "Container registry info does not exist or is invalid in the project. (project: {})",
             found.project

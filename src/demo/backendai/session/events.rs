@@ -23,7 +23,7 @@ pub(super) async fn events(
     let (only, mut seen) = hall.look(|state| {
         let only = match name {
             "*" => None,
-            name => Some(state.find_session(&caller, name, "READ")?.id.clone()),
+            name => Some(state.find_session(&caller, name, "READ: 1")?.id.clone()),
         };
         Ok::<_, Refusal>((only, state.noticed()))
     })?;

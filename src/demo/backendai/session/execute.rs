@@ -17,7 +17,8 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::Status;
 use super::code::{self, Query};
@@ -190,7 +191,11 @@ async fn talk(hall: Arc<Hall>, session: Id, upgrade: OnUpgrade) {
         }
     }
     // Wait for the other side's farewell, so that what was sent arrives.
-    if socket.close(None).await.is_ok() {
+    let farewell = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    if socket.close(Some(farewell)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}
     }
 }

@@ -6,13 +6,15 @@ mod code;
 mod create;
 mod events;
 mod execute;
+mod home;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(super) use calls::routes;
-pub(super) use create::{LEAST_MEMORY, MOST_KERNELS};
+pub(super) use calls::{answer_created, routes};
+pub(super) use create::{Created, LEAST_MEMORY, MOST_KERNELS};
 
+use super::books::Change;
 use super::gate::Caller;
 use super::hall::{Due, Id, State};
 use code::Query;
@@ -173,6 +175,7 @@ impl State {
     /// A new session at the end of the queue.
     pub(super) fn enqueue(&mut self, session: Session) -> Id {
         let id = session.id.clone();
+        self.note(Change::Made, "session", &session.name, &id);
         self.sessions.insert(id.clone(), session);
         self.later(self.pace.state, Due::Session(id.clone(), Status::Pending));
         id
@@ -215,6 +218,8 @@ impl State {
             self.later(self.pace.state, Due::Session(id.clone(), to));
         }
         if to.is_over() {
+            let name = self.sessions.get(id).map(|session| session.name.clone());
+            self.note(Change::Removed, "session", &name.unwrap_or_default(), id);
             self.wake_dependents(id);
         }
     }
@@ -280,6 +285,19 @@ impl State {
             session.result = result;
         }
         self.notice(event, reason, id);
+    }
+
+    /// As a user asks for it; by force nobody waits for the agent.
+    fn destroy(&mut self, id: &Id, forced: bool) -> Option<&'static str> {
+        if !forced {
+            return self.terminate(id, "user-requested");
+        }
+        let how = self.terminate(id, "force-terminated");
+        let status = self.sessions.get(id).map(Session::status);
+        if status == Some(Status::Terminating) {
+            self.change(id, Status::Terminated, "force-terminated");
+        }
+        how
     }
 
     /// Marks a session for its end, or takes it out of the queue; says how, or nothing if it was

@@ -1,0 +1,50 @@
+//! x
+
+use testerd::demo::backendai::IMAGE;
+use super::clock;
+use super::cluster::{ACCESS_KEY, Cluster, EMAIL, PASSWORD, SECRET_KEY, MODEL, changes};
+use crate::unwind::{ENDPOINT, INSTANCE, Subject, World, Trial, Ending, everything, prove};
+use testerd::outcome::Verdict;
+
+/// These specs on the stand-in
+pub(crate) fn config(names: &str) -> String {
+    format!(
+        r#"[tester]
+instance = "{INSTANCE}"
+[target.cluster]
+type = "backendai"
+endpoint = "{ENDPOINT}"
+access_key = "{ACCESS_KEY}"
+secret_key = "{SECRET_KEY}"
+[target.cluster.vars]
+image = "{IMAGE}"
+[target.web]
+type = "backendai-web"
+endpoint = "{ENDPOINT}"
+secrets = {{ password = "{PASSWORD}" }}
+[target.web.vars]
+username = "{EMAIL}"
+[[probe]]
+name = "all"
+target = "cluster"
+interval = "1h"
+names = [{names}]
+"#)
+}
+
+#[test]
+fn measure() {
+    let t = std::time::Instant::now();
+    let subjects = Subject::all(&config(r#""*""#));
+    println!("{} subjects compile {:?}", subjects.len(), t.elapsed());
+    clock::run(async {
+        for subject in subjects {
+            let subject = std::sync::Arc::new(subject);
+            let t = std::time::Instant::now();
+            match Trial::<Cluster>::new(&subject, Ending::Nothing, 0).run().await {
+                Ok(ran) => println!("{} {:?} {} requests {} changing {} leaves {} writes {:?}", subject.identity, ran.verdict, ran.requests.len(), ran.requests.iter().filter(|r| changes(r)).count(), subject.leaves, ran.writes, t.elapsed()),
+                Err(wrong) => println!("WRONG {wrong}"),
+            }
+        }
+    });
+}

@@ -72,6 +72,8 @@ pub struct Entry {
     pub polls: bool,
     /// Whether its attempts speak HTTP.
     pub speaks_http: bool,
+    /// Its own keys where a table has them; general actions read theirs without one.
+    pub keys: &'static [Key],
     /// Reads its keys.
     pub build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
     /// Carries out the undos whose kind is its name.

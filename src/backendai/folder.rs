@@ -39,21 +39,21 @@ pub(super) struct Mark {
 }
 
 impl Order {
-    fn body(&self) -> Value {
+    fn body(&self, group: Option<&str>) -> Value {
         filled(json!({
             "name": self.called,
             "host": self.host,
             "usage_mode": self.usage_mode,
             "permission": self.permission,
             "cloneable": self.cloneable,
-            "group": self.group,
+            "group": group,
         }))
     }
 
-    fn clone_body(&self) -> Value {
+    fn clone_body(&self, host: &str) -> Value {
         filled(json!({
             "target_name": self.called,
-            "target_host": self.host,
+            "target_host": host,
             "usage_mode": self.usage_mode,
             "permission": self.permission,
             "cloneable": self.cloneable,
@@ -69,7 +69,10 @@ impl Thing for Folder {
             "its name; holds ${run.name}, which is the default",
         )
         .recorded(),
-        Key::optional("host", "where it is stored, such as \"local:volume1\""),
+        Key::optional(
+            "host",
+            "where it is stored, such as \"local:volume1\"; a clone, by default, where its source is",
+        ),
         Key::optional(
             "usage_mode",
             "\"general\" (the default), \"model\" or \"data\"",
@@ -95,10 +98,23 @@ impl Thing for Folder {
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
         let answer = match &order.clone_of {
-            None => api.change(Method::POST, "/folders", &order.body()).await?,
+            None => {
+                let group = match &order.group {
+                    Some(id) => Some(project(id, api).await?),
+                    None => None,
+                };
+                let body = order.body(group.as_deref());
+                api.change(Method::POST, "/folders", &body).await?
+            }
             Some(source) => {
-                let path = format!("/folders/{}/clone", encoded(source));
-                api.change(Method::POST, &path, &order.clone_body()).await?
+                let path = format!("/folders/{}", encoded(source));
+                // Managers before 26 have no default for it.
+                let host = match &order.host {
+                    Some(host) => host.clone(),
+                    None => text(&api.get(&path).await?, "/host")?,
+                };
+                let (path, body) = (format!("{path}/clone"), order.clone_body(&host));
+                api.change(Method::POST, &path, &body).await?
             }
         };
         let mut captures = vec![
@@ -145,6 +161,17 @@ impl Thing for Folder {
         });
         Ok(listed.collect())
     }
+}
+
+const PROJECT: &str = "query ($id: UUID!) { group(id: $id) { name } }";
+
+/// How the manager wants a project to be called: by its id since 26.3, by its name before.
+async fn project(id: &str, api: &mut Api<'_, '_>) -> Result<String, Failure> {
+    if api.version().await? >= 9 {
+        return Ok(id.to_owned());
+    }
+    let answer = api.query(PROJECT, json!({ "id": id })).await?;
+    text(&answer, "/group/name")
 }
 
 /// A folder as a search shows it.

@@ -33,7 +33,7 @@ mod watch;
 pub use examine::examine;
 pub use identity::KeyPair;
 
-use crate::action::{Built, Entry, Shape};
+use crate::action::{Built, Entry, Key, Shape};
 use crate::spec::TargetKind;
 use crate::text::Fields;
 use thing::Thing;
@@ -46,6 +46,7 @@ const fn thing<T: Thing>(summary: &'static str) -> Entry {
         is_resource: true,
         polls: false,
         speaks_http: true,
+        keys: T::KEYS,
         build: thing::build::<T>,
         undo: Some(thing::undo::<T>),
     }
@@ -55,6 +56,7 @@ const fn act(
     name: &'static str,
     summary: &'static str,
     polls: bool,
+    keys: &'static [Key],
     build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
 ) -> Entry {
     Entry {
@@ -64,6 +66,7 @@ const fn act(
         is_resource: false,
         polls,
         speaks_http: true,
+        keys,
         build,
         undo: None,
     }
@@ -75,48 +78,56 @@ pub const ENTRIES: [Entry; 18] = [
         "backendai.graphql",
         "asks or changes something by the GraphQL API and checks the answer",
         true,
+        graphql::KEYS,
         graphql::build,
     ),
     act(
         "backendai.await",
         "waits until a session runs, or has ended one way or the other",
         false,
+        watch::KEYS,
         watch::build,
     ),
     act(
         "backendai.execute",
         "runs code in a session and checks what it prints",
         false,
+        execute::KEYS,
         execute::build,
     ),
     act(
         "backendai.task",
         "waits until a background task is done",
         false,
+        task::KEYS,
         task::build,
     ),
     act(
         "backendai.logs",
         "reads the log of every container of a session",
         false,
+        logs::KEYS,
         logs::build,
     ),
     act(
         "backendai.replicas",
         "waits until as many sessions of a model service run as should",
         false,
+        service::REPLICAS_KEYS,
         service::build_replicas,
     ),
     act(
         "backendai.upload",
         "puts files into a folder, piece by piece, by tus",
         false,
+        transfer::UPLOAD_KEYS,
         transfer::build_upload,
     ),
     act(
         "backendai.download",
         "fetches a file of a folder from the storage and checks it",
         false,
+        transfer::DOWNLOAD_KEYS,
         transfer::build_download,
     ),
     thing::<service::Service>("makes a model service"),

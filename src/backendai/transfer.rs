@@ -88,12 +88,12 @@ impl Action for Upload {
 async fn upload(
     folder: &str,
     path: &str,
-    content: Bytes,
+    bytes: Bytes,
     piece: usize,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
     let mut api = Api::new(context);
-    let body = json!({ "path": path, "size": content.len() });
+    let body = json!({ "path": path, "size": bytes.len() });
     let path = format!("/folders/{}/request-upload", encoded(folder));
     let told = api.change(Method::POST, &path, &body).await?;
     let storage = Storage::told(&told)?;
@@ -101,10 +101,10 @@ async fn upload(
     loop {
         let before = storage.offset(context).await?;
         let after = match before {
-            Reached::Stored(offset) if offset <= content.len() => {
-                let end = content.len().min(offset + piece);
-                let piece = content.slice(offset..end);
-                perhaps_whole = end == content.len();
+            Reached::Stored(offset) if offset <= bytes.len() => {
+                let end = bytes.len().min(offset + piece);
+                let piece = bytes.slice(offset..end);
+                perhaps_whole = end == bytes.len();
                 storage.append(offset, piece, context).await?
             }
             // The answer to the last piece was lost, and the file is in its place.
@@ -112,9 +112,9 @@ async fn upload(
             before => before,
         };
         match after {
-            Reached::Stored(offset) if offset == content.len() => return Ok(()),
-            Reached::Stored(offset) if offset > content.len() => {
-                let what = format!("the storage has {offset} bytes of {}", content.len());
+            Reached::Stored(offset) if offset == bytes.len() => return Ok(()),
+            Reached::Stored(offset) if offset > bytes.len() => {
+                let what = format!("the storage has {offset} bytes of {}", bytes.len());
                 return Err(Failure::new(Reason::Assertion, what));
             }
             Reached::Stored(_) => lost = 0,

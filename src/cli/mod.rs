@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Overrides, Sources};
 use crate::exporter::log;
+use crate::exporter::report::Form;
 use crate::plan::{self, Plan};
 use crate::service;
 use crate::spec::{NamePattern, Selection};
@@ -111,6 +112,9 @@ enum Command {
         file: ConfigFile,
         #[command(flatten)]
         filter: Filter,
+        /// Print a JSON object for each finished run, on one line.
+        #[arg(long)]
+        json: bool,
     },
     /// Show or carry out what is still owed to the targets; with --orphans, find leftovers by name.
     Sweep {
@@ -247,7 +251,10 @@ pub fn main() -> Exit {
             }
             Err(exit) => exit,
         },
-        Command::Run { file, filter } => run(&file.path, &filter, &logging),
+        Command::Run { file, filter, json } => {
+            let form = if json { Form::Json } else { Form::Lines };
+            run(&file.path, &filter, form, &logging)
+        }
         Command::Sweep {
             file,
             state_dir,
@@ -293,7 +300,7 @@ fn demo(listen: Vec<String>, logging: &Logging) -> Exit {
     }
 }
 
-fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
+fn run(path: &Path, filter: &Filter, form: Form, logging: &Logging) -> Exit {
     let mut plan = match compile(path, &Overrides::default()) {
         Ok(plan) => plan,
         Err(exit) => return exit,
@@ -316,7 +323,7 @@ fn run(path: &Path, filter: &Filter, logging: &Logging) -> Exit {
         format: logging.format,
     };
     match logging.install() {
-        Ok(log) => service::run(plan, log),
+        Ok(log) => service::run(plan, form, log),
         Err(exit) => exit,
     }
 }

@@ -7,6 +7,7 @@ pub mod history;
 pub mod log;
 pub mod metrics;
 pub mod queue;
+pub mod report;
 pub mod terminal;
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! What happened, for whoever waits in front of `testerd run`: one line per finished run on
-//! standard output and, when standard error is a terminal, one live line of progress there.
+//! What happened, for whoever waits in front of `testerd run`: each finished run on standard output
+//! and, when standard error is a terminal, one live line of progress there. What is said of a run is
+//! in `report`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
+use super::lock;
 use super::queue::{self, Dropped, Queue, Worker};
-use super::{brief, lock};
-use crate::event::{Event, Exporter, FailedStep, Phase, RunRef, StepEnd};
-use crate::outcome::{Cause, Verdict};
+use super::report::{Ended, Form};
+use crate::event::{Event, Exporter, RunRef, StepEnd};
+use crate::outcome::Verdict;
 
 /// How many runs may wait to be shown.
 const FRAMES: usize = 4096;
@@ -17,6 +19,7 @@ const FRAMES: usize = 4096;
 /// The terminal exporter.
 #[derive(Debug)]
 pub struct Terminal {
+    form: Form,
     total: u64,
     state: Mutex<State>,
     queue: Queue<Frame>,
@@ -40,15 +43,7 @@ struct State {
     failed: u64,
     inconclusive: u64,
     /// The failed steps of runs that are still going.
-    steps: HashMap<Arc<str>, Vec<Shown>>,
-}
-
-/// A failed step as it is shown.
-#[derive(Debug)]
-struct Shown {
-    step: Arc<str>,
-    phase: Phase,
-    text: String,
+    steps: HashMap<Arc<str>, Vec<StepEnd>>,
 }
 
 impl Terminal {
@@ -56,13 +51,14 @@ impl Terminal {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn new(total: u64) -> io::Result<(Self, Guard)> {
+    pub fn new(form: Form, total: u64) -> io::Result<(Self, Guard)> {
         let stderr = io::stderr();
         let progress = stderr.is_terminal().then_some(stderr);
-        Self::start(total, io::stdout(), progress)
+        Self::start(form, total, io::stdout(), progress)
     }
 
     fn start(
+        form: Form,
         total: u64,
         results: impl Write + Send + 'static,
         progress: Option<impl Write + Send + 'static>,
@@ -74,6 +70,7 @@ impl Terminal {
         })?;
         let state = Mutex::default();
         let terminal = Self {
+            form,
             total,
             state,
             queue,
@@ -114,8 +111,14 @@ impl Exporter for Terminal {
                 state.failed += u64::from(matches!(verdict, Verdict::Fail(_)));
                 state.inconclusive += u64::from(matches!(verdict, Verdict::Inconclusive(_)));
                 let steps = state.steps.remove(&run.id).unwrap_or_default();
-                let text = lines(run, *verdict, failed.as_ref(), &brief(*duration), &steps);
-                self.show(&state, text);
+                let ended = Ended {
+                    run,
+                    verdict: *verdict,
+                    failed: failed.as_ref(),
+                    duration: *duration,
+                    steps: &steps,
+                };
+                self.show(&state, ended.text(self.form));
             }
             _ => {}
         }
@@ -124,16 +127,10 @@ impl Exporter for Terminal {
 
 impl State {
     fn note(&mut self, run: &RunRef, end: &StepEnd) {
-        let Some(failure) = &end.failure else { return };
-        let (phase, duration) = (end.phase.as_str(), brief(end.duration));
-        let allowed = if end.allowed { ", allowed" } else { "" };
-        let text = format!("{} ({phase}{allowed}) {failure}  {duration}", end.step);
-        let steps = self.steps.entry(Arc::clone(&run.id)).or_default();
-        steps.push(Shown {
-            step: Arc::clone(&end.step),
-            phase: end.phase,
-            text,
-        });
+        if end.failure.is_some() {
+            let steps = self.steps.entry(Arc::clone(&run.id)).or_default();
+            steps.push(end.clone());
+        }
     }
 
     fn progress(&self, total: u64) -> String {
@@ -150,50 +147,6 @@ impl State {
         }
         text
     }
-}
-
-/// The line of a run, and below it the failed steps that it does not name already.
-fn lines(
-    run: &RunRef,
-    verdict: Verdict,
-    failed: Option<&FailedStep>,
-    duration: &str,
-    steps: &[Shown],
-) -> String {
-    let (word, reason) = match verdict {
-        Verdict::Fail(reason) => ("FAIL", reason.as_str()),
-        Verdict::Pass | Verdict::Inconclusive(Cause::Cancelled) => (verdict.as_str(), ""),
-        Verdict::Inconclusive(cause) => (verdict.as_str(), cause.as_str()),
-    };
-    let mut line = format!("{word}  {}", run.spec.identity);
-    if !reason.is_empty() {
-        let _ = write!(line, "  {reason}");
-    }
-    if let Some(FailedStep { step, failure, .. }) = failed {
-        let _ = write!(line, " at step {step}: {}", failure.message);
-    }
-    let _ = write!(line, "  {duration}");
-    let mut text = printable(&line);
-    let named = |shown: &&Shown| {
-        failed.is_some_and(|failed| failed.step == shown.step && failed.phase == shown.phase)
-    };
-    for shown in steps.iter().filter(|shown| !named(shown)) {
-        let _ = write!(text, "\n      {}", printable(&shown.text));
-    }
-    text.push('\n');
-    text
-}
-
-/// Messages hold what targets answered: control characters in it must not reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut text, next| {
-        if next.is_control() {
-            text.extend(next.escape_default());
-        } else {
-            text.push(next);
-        }
-        text
-    })
 }
 
 struct Screen<R: Write, P: Write> {
@@ -233,8 +186,8 @@ mod tests {
     use std::sync::mpsc::{self, Sender};
 
     use super::*;
+    use crate::event::Phase;
     use crate::exporter::sample::{MILLI, ended, run, spec, step, story};
-    use crate::outcome::{Failure, Reason};
 
     /// Sends what is written, marked.
     struct Tagged(&'static str, Sender<String>);
@@ -257,7 +210,7 @@ mod tests {
     fn runs_are_shown_above_the_progress() {
         let (sender, shown) = mpsc::channel();
         let (results, progress) = (Tagged("", sender.clone()), Tagged("", sender));
-        let (terminal, guard) = Terminal::start(3, results, Some(progress)).unwrap();
+        let (terminal, guard) = Terminal::start(Form::Lines, 3, results, Some(progress)).unwrap();
         let spec = Arc::new(spec("shop", "checkout", ""));
         for event in story(&spec) {
             terminal.export(&event);
@@ -268,43 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn what_targets_say_cannot_drive_the_terminal() {
-        let spec = Arc::new(spec("shop", "checkout", "big"));
-        let failure = Failure::new(Reason::Assertion, "\x1b[2J gone\u{9b}");
-        let failed = FailedStep {
-            step: "pay".into(),
-            phase: Phase::Body,
-            failure,
-        };
-        let verdict = Verdict::Fail(Reason::Assertion);
-        let line = lines(&run(&spec, "r"), verdict, Some(&failed), "1 ms", &[]);
-        assert_eq!(
-            line,
-            "FAIL  shop/checkout/big  assertion at step pay: \\u{1b}[2J gone\\u{9b}  1 ms\n"
-        );
-    }
-
-    #[test]
-    fn our_own_faults_are_told_apart() {
-        let spec = Arc::new(spec("shop", "checkout", ""));
-        let line = |cause| {
-            lines(
-                &run(&spec, "r"),
-                Verdict::Inconclusive(cause),
-                None,
-                "1 s",
-                &[],
-            )
-        };
-        assert_eq!(line(Cause::Journal), "error  shop/checkout  journal  1 s\n");
-        assert_eq!(line(Cause::Cancelled), "cancelled  shop/checkout  1 s\n");
-    }
-
-    #[test]
     fn without_a_terminal_there_are_only_results() {
         let (sender, shown) = mpsc::channel();
         let none = None::<Tagged>;
-        let (terminal, guard) = Terminal::start(1, Tagged("", sender), none).unwrap();
+        let (terminal, guard) = Terminal::start(Form::Lines, 1, Tagged("", sender), none).unwrap();
         let spec = Arc::new(spec("shop", "checkout", ""));
         let run = run(&spec, "r");
         let started = Event::RunStarted {

@@ -18,7 +18,7 @@ td:nth-child(6),td:nth-last-child(-n+2){white-space:nowrap}\
 .pass{color:light-dark(#17692e,#63c97e)}\
 .fail{color:light-dark(#b3261e,#ff8a80);font-weight:600}\
 .error{color:light-dark(#8a5300,#ffb74d);font-weight:600}\
-.cancelled{opacity:.7}";
+.cancelled,.not_applicable{opacity:.7}";
 
 /// Renders it; without entries no plan is running yet.
 pub(super) fn render(

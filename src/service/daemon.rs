@@ -14,7 +14,7 @@ use super::once::abandoned;
 use super::{Signals, failed, notify, tester};
 use crate::cli::Exit;
 use crate::control::Control;
-use crate::demo::Shop;
+use crate::demo::Targets;
 use crate::event::{Exporter, Exporters};
 use crate::exporter::history::History;
 use crate::exporter::log::Log;
@@ -49,11 +49,11 @@ struct Ground {
     journal: Arc<DiskJournal>,
     server: Server,
     control: Control,
-    beside: Option<Shop>,
+    beside: Option<Targets>,
 }
 
 impl Ground {
-    async fn prepare(plan: &Plan, beside: Option<Shop>) -> Result<Self, Exit> {
+    async fn prepare(plan: &Plan, beside: Option<Targets>) -> Result<Self, Exit> {
         let settings = &plan.settings;
         let owner = format!("testerd {} (pid {})", settings.instance, std::process::id());
         let journal = DiskJournal::open(&settings.state_dir, settings.max_owed, &owner)
@@ -76,7 +76,7 @@ impl Ground {
 }
 
 /// Runs a plan until a signal.
-pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Shop>) -> Exit {
+pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Targets>) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed("cannot listen to signals", &error),
@@ -148,9 +148,9 @@ impl Spine {
         tasks.spawn(async move { Ended::Server(ground.server.serve(pages, end).await) });
         let end = last.clone();
         tasks.spawn(async move { Ended::Server(ground.control.serve(ask, end).await) });
-        if let Some(shop) = ground.beside {
+        if let Some(targets) = ground.beside {
             let end = last.clone();
-            tasks.spawn(async move { Ended::Server(shop.serve(end).await) });
+            tasks.spawn(async move { Ended::Server(targets.serve(end).await) });
         }
         let (swept, first_pass) = oneshot::channel();
         let (end, cut) = (last.clone(), stop.cancel.clone());

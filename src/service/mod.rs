@@ -8,7 +8,6 @@ mod online;
 mod once;
 mod sweep;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +24,11 @@ use crate::catalog;
 use crate::cli::{Exit, complain};
 use crate::client::Client;
 use crate::config::{Overrides, Sources};
-use crate::demo::Shop;
+use crate::demo::Targets;
 use crate::event::Exporters;
 use crate::exporter::log::Guard;
 use crate::exporter::queue::Dropped;
+use crate::exporter::report::Form;
 use crate::journal::Journal;
 use crate::outcome::chain;
 use crate::plan::{self, Plan};
@@ -46,24 +46,26 @@ pub fn serve(plan: Plan, logging: Logging) -> Exit {
 
 /// Runs every scheduled spec once and reports.
 #[must_use]
-pub fn run(plan: Plan, logging: Logging) -> Exit {
-    block_on(logging, |_| once::running(plan))
+pub fn run(plan: Plan, form: Form, logging: Logging) -> Exit {
+    block_on(logging, |_| once::running(plan, form))
 }
 
-/// Runs the demo plan against a shop in this process, until a signal.
+/// Runs the demo plan against targets in this process, until a signal.
 #[must_use]
 pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
     block_on(logging, |dropped| async move {
-        let shop = match Shop::bind(([127, 0, 0, 1], 0).into()) {
-            Ok(shop) => shop,
-            Err(error) => return failed("cannot start the demo's shop", &error),
+        let bound = Targets::bind().and_then(|targets| Ok((targets.addresses()?, targets)));
+        let (addresses, targets) = match bound {
+            Ok(bound) => bound,
+            Err(error) => return failed("cannot start the demo's targets", &error),
         };
-        let address = shop.addr();
         let state_dir = std::env::temp_dir().join(format!("testerd-demo-{}", std::process::id()));
         let overrides = Overrides {
             listen,
             state_dir: Some(state_dir.clone()),
-            endpoints: BTreeMap::from([("shop".to_owned(), format!("http://{address}"))]),
+            endpoints: addresses
+                .map(|(name, address)| (name.to_owned(), format!("http://{address}")))
+                .into(),
         };
         let (name, text) = crate::demo::CONFIG;
         let plan = Sources::from_text(name, text, &overrides).and_then(|mut sources| {
@@ -74,8 +76,8 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
         });
         match plan {
             Ok(plan) => {
-                welcome(&plan, &address);
-                let exit = daemon::serving(plan, dropped, Some(shop)).await;
+                welcome(&plan);
+                let exit = daemon::serving(plan, dropped, Some(targets)).await;
                 let _ = std::fs::remove_dir_all(state_dir);
                 exit
             }
@@ -89,11 +91,12 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
     })
 }
 
-fn welcome(plan: &Plan, shop: &std::net::SocketAddr) {
+fn welcome(plan: &Plan) {
     let listen = plan.settings.listen.join(", ");
     let (scheduled, limit) = (plan.scheduled.len(), plan.settings.concurrency);
     complain(&format!(
-        "testerd demo: {scheduled} specs probe a shop inside this process (http://{shop}), {limit} at once.
+        "testerd demo: {scheduled} specs, {limit} at once, probe two targets inside this process: a shop, and
+a stand-in for the manager of a Backend.AI cluster (no cluster is behind it).
 
   http://{listen}/          what runs, and how it went
   http://{listen}/metrics   what Prometheus scrapes

@@ -10,6 +10,7 @@ use crate::cli::{Exit, complain};
 use crate::config::Settings;
 use crate::event::Exporters;
 use crate::exporter::log::Log;
+use crate::exporter::report::Form;
 use crate::exporter::terminal::Terminal;
 use crate::journal::{DiskJournal, Journal, OpenError};
 use crate::outcome::{Cause, Verdict};
@@ -21,7 +22,7 @@ use crate::sweeper::Sweeper;
 const FOLDER: &str = "run-";
 
 /// Runs every scheduled spec once and reports.
-pub(super) async fn running(plan: Plan) -> Exit {
+pub(super) async fn running(plan: Plan, form: Form) -> Exit {
     for line in abandoned(&plan.settings.state_dir) {
         complain(&line);
     }
@@ -33,7 +34,7 @@ pub(super) async fn running(plan: Plan) -> Exit {
         Ok(signals) => signals,
         Err(error) => return failed("cannot listen to signals", &error),
     };
-    let (terminal, shown) = match Terminal::new(plan.scheduled.len() as u64) {
+    let (terminal, shown) = match Terminal::new(form, plan.scheduled.len() as u64) {
         Ok(terminal) => terminal,
         Err(error) => return failed("cannot start the terminal's thread", &error),
     };

@@ -143,6 +143,63 @@ fn exit_codes_tell_what_happened() {
 }
 
 #[test]
+fn a_run_can_be_told_to_scripts() {
+    let rig = Rig::start();
+    let requires = |path: &str| {
+        format!("[[spec.requires]]\nname = \"asked\"\nuse = \"http\"\npath = \"{path}\"\n")
+    };
+    let foreign = spec("", &[requires("/status/404"), step("look", "/ok", "")]);
+    // What only a part of a spec requires leaves out that part.
+    let part = requires("/status/404").replace("spec.", "spec.steps.");
+    let inner = step("inner", "/ok", "").replace("spec.", "spec.steps.");
+    let partly = format!(
+        "{}{}[[spec.steps]]\nname = \"part\"\n{part}{inner}",
+        spec("", &[step("look", "/ok", "")]),
+        step("tried", "/status/500", "allow_failure = true"),
+    );
+    let specs = [
+        three(),
+        foreign.replacen("\"s\"", "\"foreign\"", 1),
+        partly.replacen("\"s\"", "\"partly\"", 1),
+    ];
+    let folder = Folder::new(&rig.url(), &specs.concat());
+    let (out, _) = check(&["run", "--json"], &folder, 1);
+    let mut told: Vec<serde_json::Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    told.sort_by_key(|run| run["spec"].to_string());
+    let words = told.iter().map(|run| {
+        let keys = [
+            "target", "spec", "variant", "verdict", "reason", "step", "phase",
+        ];
+        let words = keys.map(|key| run[key].as_str().unwrap_or("-"));
+        assert!(run["duration_seconds"].as_f64().unwrap() > 0.0);
+        assert_eq!(run["trace_id"].as_str().unwrap().len(), 32);
+        let others = run["other_steps"].as_array().unwrap().iter();
+        let others = others.map(|step| {
+            assert!(step["message"].as_str().unwrap().contains("status"));
+            format!("{} {} {}", step["step"], step["reason"], step["allowed"])
+        });
+        [words.join(" ")]
+            .into_iter()
+            .chain(others)
+            .collect::<Vec<_>>()
+            .join("; ")
+    });
+    assert_snapshot!(words.collect::<Vec<_>>().join("\n"), @r#"
+    rig bad  fail status look body
+    rig foreign  not_applicable not_applicable asked body
+    rig good  pass - - -
+    rig partly  pass - - -; "tried" "status" true; "asked" "not_applicable" false
+    rig unclear  error input second body
+    "#);
+    assert!(told[0]["message"].as_str().unwrap().contains("500"));
+    // What the target lacks is no failure of anybody.
+    check(&["run", "--name", "foreign"], &folder, 0);
+}
+
+#[test]
 fn a_bad_configuration_starts_nothing() {
     let rig = Rig::start();
     let folder = Folder::new(&rig.url(), &format!("{}\nnme = 1\n", three()));
@@ -172,7 +229,7 @@ fn check_says_what_a_plan_costs() {
     ok: 3 of 3 specs, 3 variants scheduled by 1 probe on 1 target
       runs per hour         180
       requests per second   0.1 at most
-      series                243 (limit 200000)
+      series                246 (limit 200000)
       longest teardown      0s
       stop timeout          0s lets every teardown end; stop_grace is 5m
     ");

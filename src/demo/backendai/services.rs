@@ -16,7 +16,7 @@ use super::books::Change;
 use super::gate::{Caller, Sent, missing};
 use super::hall::{Hall, Id, State, dashed, is_id};
 use super::refusal::{Refusal, internal, no_object, schema};
-use super::session::{Created, Kind, Status};
+use super::session::{Created, Kind, Session, Status};
 use super::{MOST_REPLICAS, SCALING_GROUP, told};
 
 type Hallway = Here<Arc<Hall>>;
@@ -96,6 +96,24 @@ impl State {
             let session = self.sessions.get(&replica.session);
             session.is_some_and(|session| session.status() == Status::Running)
         })
+    }
+
+    /// The replicas as GraphQL shows them.
+    pub(super) fn routings(&self, service: &Service) -> Value {
+        let shown = |replica: &Replica| {
+            let session = self.sessions.get(&replica.session);
+            let status = match session.map(Session::status) {
+                Some(Status::Running) => "HEALTHY",
+                Some(Status::Terminating) => "TERMINATING",
+                Some(status) if status.is_over() => "TERMINATED",
+                _ => "PROVISIONING",
+            };
+            json!({
+                "routing_id": replica.route, "session": replica.session, "status": status,
+                "traffic_ratio": 1.0,
+            })
+        };
+        service.replicas.iter().map(shown).collect()
     }
 
     pub(super) fn healthy_count(&self, service: &Service) -> usize {

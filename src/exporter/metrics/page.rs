@@ -109,7 +109,7 @@ page! {
     failures: counter "testerd_run_failures_total"
         "Runs that failed, by the reason of the first step that did: the target's fault.";
     inconclusive: counter "testerd_runs_inconclusive_total"
-        "Runs that say nothing about the target: they were cancelled, or failed by our own fault.";
+        "Runs that say nothing about the target: they were cancelled, failed by our own fault, or the target lacks what the spec requires.";
     run_duration: histogram "testerd_run_duration_seconds"
         "From the start of a run to the end of its teardown, inconclusive runs excepted.";
     step_duration: histogram "testerd_step_duration_seconds"

@@ -65,7 +65,9 @@ pub(super) struct Spec {
     slots: Tally<SlotOutcome, { SlotOutcome::ALL.len() }>,
     duration: Histogram,
     steps: Vec<Step>,
+    /// `None` before the first verdict, and once a run found that the spec does not apply.
     judged: Option<Judged>,
+    passed_at: Option<SystemTime>,
 }
 
 /// One step in one phase.
@@ -85,7 +87,6 @@ struct Judged {
     passed: bool,
     failures: u64,
     at: SystemTime,
-    passed_at: Option<SystemTime>,
 }
 
 impl Spec {
@@ -101,6 +102,7 @@ impl Spec {
             duration: Histogram::new(&ladders.runs),
             steps: steps(info, ladders, Vec::new()),
             judged: None,
+            passed_at: None,
         }
     }
 
@@ -161,7 +163,14 @@ impl Spec {
 
     pub(super) fn run_finished(&mut self, verdict: Verdict, duration: Duration, at: SystemTime) {
         let passed = match verdict {
-            Verdict::Inconclusive(cause) => return self.inconclusive.add(cause, 1),
+            Verdict::Inconclusive(cause) => {
+                // What the target does not have (any more) is neither failing nor stale. That it
+                // passed once is still true.
+                if cause == Cause::NotApplicable {
+                    self.judged = None;
+                }
+                return self.inconclusive.add(cause, 1);
+            }
             Verdict::Fail(reason) => {
                 self.failures.add(reason, 1);
                 false
@@ -175,14 +184,13 @@ impl Spec {
             passed,
             failures: 0,
             at,
-            passed_at: None,
         });
         judged.debounce.note(self.info.state, passed);
         judged.passed = passed;
         judged.at = at;
         if passed {
             judged.failures = 0;
-            judged.passed_at = Some(at);
+            self.passed_at = Some(at);
         } else {
             judged.failures += 1;
         }
@@ -216,6 +224,9 @@ impl Spec {
         self.fill_info(page, &run);
         if let Some(judged) = &self.judged {
             judged.fill(page, &run);
+        }
+        if let Some(at) = self.passed_at {
+            page.last_success.value(&run, unix_seconds(at));
         }
     }
 
@@ -253,9 +264,6 @@ impl Judged {
         page.success.count(run, u64::from(self.passed));
         page.consecutive.count(run, self.failures);
         page.last_run.value(run, unix_seconds(self.at));
-        if let Some(at) = self.passed_at {
-            page.last_success.value(run, unix_seconds(at));
-        }
     }
 }
 

@@ -255,6 +255,15 @@ fn inconclusive_runs_change_no_state() {
     assert_eq!(seen(Verdict::Pass), "1 1 0");
     assert_eq!(inconclusive(), "1 1 0");
     assert_eq!(value(&metrics, &succeeded).unwrap(), "1790000000");
+
+    // What does not apply any more is neither failing nor stale; later verdicts begin anew.
+    assert_eq!(fail(), "0 0 1");
+    let last_run = format!("testerd_last_run_timestamp_seconds{labels}");
+    assert!(value(&metrics, &last_run).is_some());
+    assert_eq!(seen(Verdict::Inconclusive(Cause::NotApplicable)), "  ");
+    assert_eq!(value(&metrics, &last_run), None);
+    assert_eq!(value(&metrics, &succeeded).unwrap(), "1790000000");
+    assert_eq!(fail(), "0 0 1");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Letting others into folders: sharing those of projects, inviting to those of users.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State as Here};
+use axum::extract::{Path, Query, State as Here};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Folder, Owner, Stage, no_folder};
 use crate::demo::backendai::gate::{Caller, Sent};
-use crate::demo::backendai::hall::{Hall, Id, State};
+use crate::demo::backendai::hall::{Hall, Id, State, dashed};
 use crate::demo::backendai::refusal::{Refusal, not_permitted};
 use crate::demo::backendai::{dates, told};
 
@@ -102,11 +103,17 @@ async fn unshare(
 }
 
 /// Who was let into what.
-async fn shared(Here(hall): Hallway, caller: Caller) -> Answer {
+async fn shared(
+    Here(hall): Hallway,
+    caller: Caller,
+    Query(query): Query<HashMap<String, String>>,
+) -> Answer {
+    let only = query.get("vfolder_id").map(|id| dashed(id));
     let shared: Value = hall.look(|state| {
         let seen = state
             .folders
             .values()
+            .filter(|folder| only.as_ref().is_none_or(|only| folder.id == *only))
             .filter(|folder| state.own_or_granted(&caller, folder).is_some());
         let granted =
             seen.flat_map(|folder| folder.grants.iter().map(move |grant| (folder, grant)));

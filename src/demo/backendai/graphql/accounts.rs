@@ -27,6 +27,16 @@ pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
                 .user(email)
                 .map_or(Value::Null, |found| state.shown_user(found))
         }
+        "user_from_uuid" => {
+            let id = dashed(asked.maybe(&["user_id"]).unwrap_or(&caller.user));
+            if id != caller.user && !caller.is_superadmin() {
+                return Some(Err(no_privilege()));
+            }
+            accounts
+                .users
+                .get(&id)
+                .map_or(Value::Null, |found| state.shown_user(found))
+        }
         "users" | "user_list" | "keypairs" if !caller.is_superadmin() => {
             return Some(Err(no_privilege()));
         }

@@ -27,6 +27,8 @@ pub(super) fn look_up(_state: &State, caller: &Caller, field: &Field) -> Answer 
             image()
         }
         "images" => json!([image()]),
+        // Nobody can make any.
+        "customized_images" => json!([]),
         "agents" | "agent_list" if !caller.is_superadmin() => {
             return Some(Err(no_privilege().said("superadmin privilege required")));
         }
@@ -55,6 +57,17 @@ pub(super) fn look_up(_state: &State, caller: &Caller, field: &Field) -> Answer 
         _ => return None,
     };
     Some(Ok(found))
+}
+
+/// There are no images but the one that stays.
+pub(super) fn change(field: &Field) -> Answer {
+    match &*field.name {
+        "untag_image_from_registry" | "forget_image_by_id" => Some(Err(no_object(
+            "No such environment image.",
+            "image_read_not-found",
+        ))),
+        _ => None,
+    }
 }
 
 fn image() -> Value {

@@ -110,6 +110,7 @@ impl State {
             "project": service.project,
             "model": service.model,
             "open_to_public": service.is_public,
+            "routings": self.routings(service),
             "created_at": dates::written(self.calendar(service.created)),
         })
     }

@@ -101,7 +101,7 @@ fn look_up(state: &mut State, caller: &Caller, field: &Field) -> Answer {
 }
 
 fn change(state: &mut State, caller: &Caller, field: &Field) -> Answer {
-    accounts::change(state, caller, field)
+    accounts::change(state, caller, field).or_else(|| cluster::change(field))
 }
 
 /// What the fields ask for.

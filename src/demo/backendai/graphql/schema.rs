@@ -7,10 +7,10 @@ use super::syntax::Field;
 const TYPES: [(&str, &str); 24] = [
     (
         "Query",
-        "groups_by_name:Group groups:Group group:Group user:User users:User user_list:UserList \
+        "groups_by_name:Group groups:Group group:Group user:User user_from_uuid:User users:User user_list:UserList \
          keypair:KeyPair keypairs:KeyPair keypair_resource_policy:KeyPairResourcePolicy \
          user_resource_policy:UserResourcePolicy project_resource_policy:ProjectResourcePolicy \
-         image:Image images:Image agents:Agent agent_list:AgentList agent_summary_list:AgentList \
+         image:Image images:Image customized_images:Image agents:Agent agent_list:AgentList agent_summary_list:AgentList \
          scaling_group:ScalingGroup scaling_groups:ScalingGroup \
          scaling_groups_for_domain:ScalingGroup domain:Domain \
          compute_session:ComputeSession compute_session_list:ComputeSessionList \
@@ -23,7 +23,8 @@ const TYPES: [(&str, &str); 24] = [
         "Mutation",
         "create_group:CreateGroup modify_group:ModifyGroup delete_group:DeleteGroup \
          purge_group:PurgeGroup create_user:CreateUser modify_user:ModifyUser \
-         delete_user:DeleteUser purge_user:PurgeUser",
+         delete_user:DeleteUser purge_user:PurgeUser \
+         untag_image_from_registry:ChangeImage forget_image_by_id:ChangeImage",
     ),
     (
         "Group",
@@ -104,7 +105,7 @@ const TYPES: [(&str, &str); 24] = [
 ];
 
 /// Types that fit on one line.
-const SMALL: [(&str, &str); 18] = [
+const SMALL: [(&str, &str); 20] = [
     (
         "KernelNode",
         "id row_id session_id cluster_idx local_rank cluster_role cluster_hostname status status_info agent_id container_id",
@@ -126,8 +127,9 @@ const SMALL: [(&str, &str); 18] = [
     (
         "Endpoint",
         "endpoint_id name status lifecycle_stage replicas desired_session_count url project model \
-         open_to_public created_at",
+         open_to_public created_at routings:Routing",
     ),
+    ("Routing", "routing_id session status traffic_ratio"),
     ("EndpointList", "items:Endpoint total_count"),
     ("CreateGroup", "ok msg group:Group"),
     ("ModifyGroup", "ok msg group:Group"),
@@ -137,6 +139,7 @@ const SMALL: [(&str, &str); 18] = [
     ("ModifyUser", "ok msg user:User"),
     ("DeleteUser", "ok msg"),
     ("PurgeUser", "ok msg"),
+    ("ChangeImage", "ok msg"),
 ];
 
 /// Whether a type has all these fields, and theirs; the error says which it lacks, and where.

@@ -5,6 +5,7 @@ mod calls;
 mod sharing;
 mod storage;
 mod tree;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

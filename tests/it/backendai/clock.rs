@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 const ASLEEP: Duration = Duration::from_micros(500);
 
 /// How much time passes then.
-const STEP: Duration = Duration::from_millis(50);
+const STEP: Duration = Duration::from_millis(100);
 
 /// Runs something to its end in such a time.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
@@ -23,7 +23,9 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     let sleeps = Arc::new(AtomicU64::new(0));
     let turn = |sleeps: &Arc<AtomicU64>| {
         let sleeps = sleeps.clone();
-        move || drop(sleeps.fetch_add(1, Ordering::SeqCst))
+        move || {
+            sleeps.fetch_add(1, Ordering::SeqCst);
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -180,7 +180,7 @@ fn thing(Entry { kind, name, id }: Entry) -> Thing {
 impl World for Cluster {
     const PATIENT: Duration = Duration::from_secs(30);
     const SETTLE: Duration = Duration::from_secs(5);
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_secs(900);
     const AT_ONCE: usize = 48;
 
     fn start() -> Self {

@@ -18,6 +18,7 @@ access_key = "{ACCESS_KEY}"
 secret_key = "{SECRET_KEY}"
 [target.cluster.vars]
 image = "{IMAGE}"
+pause = "2s"
 [target.web]
 type = "backendai-web"
 endpoint = "{ENDPOINT}"
@@ -47,4 +48,16 @@ fn measure() {
             }
         }
     });
+}
+
+#[test]
+fn explore() {
+    let names = std::env::var("UNWIND").unwrap_or("*".into());
+    let subjects = Subject::all(&config(&format!("{names:?}")));
+    let applies = subjects.into_iter().filter(|s| !s.identity.spec.contains("imagify")).collect();
+    let t = std::time::Instant::now();
+    let (count, wrong) = clock::run(prove::<Cluster>(applies, |_| Verdict::Pass, |subject, ran| {
+        everything(ran, subject.leaves)
+    }));
+    println!("{count} in {:?}, {} wrong\n{}", t.elapsed(), wrong.len(), wrong.join("\n"));
 }

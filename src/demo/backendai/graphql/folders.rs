@@ -32,12 +32,15 @@ pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
             )
         }
         "vfolder_list" => {
-            let all = folders().map(|found| state.folder_node(found));
-            let mut all: Vec<_> = all.filter(|shown| lets_through(filter, shown)).collect();
-            for shown in &mut all {
+            let all = folders().map(|found| {
+                let mut shown = state.folder_node(found);
                 shown["id"] = shown["row_id"].clone();
-            }
-            page(all, &asked)
+                shown
+            });
+            page(
+                all.filter(|shown| lets_through(filter, shown)).collect(),
+                &asked,
+            )
         }
         "endpoint" => {
             let id = asked.maybe(&["endpoint_id"]).unwrap_or_default();

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long the runtime must have slept, in the time of the world.
-const ASLEEP: Duration = Duration::from_micros(500);
+const ASLEEP: Duration = Duration::from_micros(200);
 
 /// How much time passes then.
-const STEP: Duration = Duration::from_millis(100);
+const STEP: Duration = Duration::from_millis(250);
 
 /// Runs something to its end in such a time.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {

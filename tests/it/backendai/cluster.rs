@@ -181,7 +181,7 @@ impl World for Cluster {
     const PATIENT: Duration = Duration::from_secs(30);
     const SETTLE: Duration = Duration::from_secs(5);
     const LONG: Duration = Duration::from_secs(900);
-    const AT_ONCE: usize = 48;
+    const AT_ONCE: usize = 64;
 
     fn start() -> Self {
         Self::open(|_| {})

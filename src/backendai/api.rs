@@ -114,7 +114,7 @@ impl<'a, 'c> Api<'a, 'c> {
                 return Err(failure);
             }
         };
-        if crate::action::refusal_is_certain(reply.answer.status) {
+        if proves_nothing_made(&reply) {
             self.changed = changed;
         }
         let result = accepted(&reply, &what);
@@ -168,6 +168,15 @@ impl<'a, 'c> Api<'a, 'c> {
         }
         Ok(answer)
     }
+}
+
+/// Whether a refusal is certain. One because the name is taken is not, with whatever status it
+/// comes: names are ours alone, so it may answer a request that came twice and was carried out once.
+fn proves_nothing_made(reply: &Reply) -> bool {
+    let said = String::from_utf8_lossy(&reply.answer.body).to_lowercase();
+    let is_taken = ["already exists", "already-exists"];
+    crate::action::refusal_is_certain(reply.answer.status)
+        && !is_taken.iter().any(|words| said.contains(words))
 }
 
 /// Attempts something again and again until it is done: what the target refuses now it may allow

@@ -1,36 +1,25 @@
 //! `backendai.execute`: a piece of code runs in a session and prints what it should, by REST or by
 //! WebSocket. What comes in pieces is put together.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Api, encoded};
+use super::deed::Deed;
 use super::thing::open;
-use crate::action::{Built, Key, Keys, Shape, excerpt};
+use crate::action::{Key, excerpt};
 use crate::client::{Request, Upgrade, WebSocket, WebSocketMessage};
 use crate::outcome::{Failure, Reason};
-use crate::spec::{Action, Context, Done, Work};
-use crate::text::Fields;
+use crate::spec::Capture;
 
 /// How much output is kept.
 const MOST_OUTPUT: usize = 1 << 20;
 
-pub(super) const KEYS: &[Key] = &[
-    Key::required("session", "the session's id, such as \"${session.id}\""),
-    Key::required("code", "what to run"),
-    Key::optional("via", "\"rest\" (the default) or \"websocket\""),
-    Key::optional("exit_code", "with what it must end; default 0"),
-    Key::optional("stdout", "exactly what it must print"),
-    Key::optional("stderr", "what must stand in its standard error"),
-];
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Order {
+pub(super) struct Order {
     session: String,
     code: String,
     via: Via,
@@ -47,40 +36,33 @@ enum Via {
     WebSocket,
 }
 
-struct Execute {
-    keys: Keys,
-}
+/// What specs do with it.
+pub(super) struct Execute;
 
-pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS)?;
-    let writes = ["stdout", "stderr", "exit_code"].map(|key| (key.to_owned(), false));
-    Some(Built {
-        writes: writes.into(),
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Execute { keys })),
-    })
-}
+impl Deed for Execute {
+    const NAME: &'static str = "backendai.execute";
+    const KEYS: &'static [Key] = &[
+        Key::required("session", "the session's id, such as \"${session.id}\""),
+        Key::required("code", "what to run"),
+        Key::optional("via", "\"rest\" (the default) or \"websocket\""),
+        Key::optional("exit_code", "with what it must end; default 0"),
+        Key::optional("stdout", "exactly what it must print"),
+        Key::optional("stderr", "what must stand in its standard error"),
+    ];
+    const WRITES: &'static [&'static str] = &["stdout", "stderr", "exit_code"];
+    type Order = Order;
 
-impl Action for Execute {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let order: Order = self.keys.render(context.scope, [])?;
-            let mut api = Api::new(context);
-            let output = match order.via {
-                Via::Rest => by_rest(&order, &mut api).await?,
-                Via::WebSocket => by_websocket(&order, &mut api).await?,
-            };
-            output.check(&order)?;
-            Ok(Done {
-                captures: vec![
-                    open("stdout", output.stdout),
-                    open("stderr", output.stderr),
-                    open("exit_code", output.exit_code),
-                ],
-                made_nothing: false,
-            })
-        }
-        .boxed()
+    async fn perform(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        let output = match order.via {
+            Via::Rest => by_rest(order, api).await?,
+            Via::WebSocket => by_websocket(order, api).await?,
+        };
+        output.check(order)?;
+        Ok(vec![
+            open("stdout", output.stdout),
+            open("stderr", output.stderr),
+            open("exit_code", output.exit_code),
+        ])
     }
 }
 

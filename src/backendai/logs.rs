@@ -1,24 +1,17 @@
 //! `backendai.logs`: every container of a session has a log.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::api::{Api, encoded, text};
-use crate::action::{Built, Key, Keys, Shape};
+use super::deed::Deed;
+use crate::action::Key;
 use crate::outcome::{Failure, Reason};
-use crate::spec::{Action, Context, Done, Work};
-use crate::text::Fields;
-
-pub(super) const KEYS: &[Key] = &[
-    Key::required("session", "the session's id, such as \"${session.id}\""),
-    Key::optional("containers", "how many containers it must have; default 1"),
-];
+use crate::spec::Capture;
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Order {
+pub(super) struct Order {
     session: String,
     containers: usize,
 }
@@ -32,27 +25,21 @@ impl Default for Order {
     }
 }
 
-struct Logs {
-    keys: Keys,
-}
+/// What specs do with it.
+pub(super) struct Logs;
 
-pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS)?;
-    Some(Built {
-        writes: Vec::new(),
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Logs { keys })),
-    })
-}
+impl Deed for Logs {
+    const NAME: &'static str = "backendai.logs";
+    const KEYS: &'static [Key] = &[
+        Key::required("session", "the session's id, such as \"${session.id}\""),
+        Key::optional("containers", "how many containers it must have; default 1"),
+    ];
+    const WRITES: &'static [&'static str] = &[];
+    type Order = Order;
 
-impl Action for Logs {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let order: Order = self.keys.render(context.scope, [])?;
-            read(&order, &mut Api::new(context)).await?;
-            Ok(Done::default())
-        }
-        .boxed()
+    async fn perform(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        read(order, api).await?;
+        Ok(Vec::new())
     }
 }
 

@@ -4,10 +4,11 @@
 //! manager does differently. The facts are those of the managers of 24.09 and 26, see
 //! `docs/backendai.md`.
 //!
-//! To add an action: a file here, and an entry below. To add something that is made and removed:
-//! a [`thing::Thing`].
+//! To add an action: a [`deed::Deed`] in a file here, and an entry below. To add something that is
+//! made and removed: a [`thing::Thing`].
 
 mod api;
+mod deed;
 mod events;
 mod examine;
 mod execute;
@@ -36,6 +37,7 @@ pub use identity::KeyPair;
 use crate::action::{Built, Entry, Key, Shape};
 use crate::spec::TargetKind;
 use crate::text::Fields;
+use deed::Deed;
 use thing::Thing;
 
 const fn thing<T: Thing>(summary: &'static str) -> Entry {
@@ -52,10 +54,13 @@ const fn thing<T: Thing>(summary: &'static str) -> Entry {
     }
 }
 
+const fn deed<D: Deed>(summary: &'static str) -> Entry {
+    act(D::NAME, summary, D::KEYS, deed::build::<D>)
+}
+
 const fn act(
     name: &'static str,
     summary: &'static str,
-    polls: bool,
     keys: &'static [Key],
     build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
 ) -> Entry {
@@ -64,7 +69,7 @@ const fn act(
         summary,
         needs: Some(TargetKind::BackendAi),
         is_resource: false,
-        polls,
+        polls: false,
         speaks_http: true,
         keys,
         build,
@@ -74,59 +79,24 @@ const fn act(
 
 /// All of them.
 pub const ENTRIES: [Entry; 18] = [
-    act(
-        "backendai.graphql",
-        "asks or changes something by the GraphQL API and checks the answer",
-        true,
-        graphql::KEYS,
-        graphql::build,
-    ),
-    act(
-        "backendai.await",
-        "waits until a session runs, or has ended one way or the other",
-        false,
-        watch::KEYS,
-        watch::build,
-    ),
-    act(
-        "backendai.execute",
-        "runs code in a session and checks what it prints",
-        false,
-        execute::KEYS,
-        execute::build,
-    ),
-    act(
-        "backendai.task",
-        "waits until a background task is done",
-        false,
-        task::KEYS,
-        task::build,
-    ),
-    act(
-        "backendai.logs",
-        "reads the log of every container of a session",
-        false,
-        logs::KEYS,
-        logs::build,
-    ),
-    act(
-        "backendai.replicas",
-        "waits until as many sessions of a model service run as should",
-        false,
-        service::REPLICAS_KEYS,
-        service::build_replicas,
-    ),
-    act(
-        "backendai.upload",
-        "puts files into a folder, piece by piece, by tus",
-        false,
-        transfer::UPLOAD_KEYS,
-        transfer::build_upload,
-    ),
+    Entry {
+        polls: true,
+        ..act(
+            "backendai.graphql",
+            "asks or changes something by the GraphQL API and checks the answer",
+            graphql::KEYS,
+            graphql::build,
+        )
+    },
+    deed::<watch::Await>("waits until a session runs, or has ended one way or the other"),
+    deed::<execute::Execute>("runs code in a session and checks what it prints"),
+    deed::<task::Task>("waits until a background task is done"),
+    deed::<logs::Logs>("reads the log of every container of a session"),
+    deed::<service::Replicas>("waits until as many sessions of a model service run as should"),
+    deed::<transfer::Upload>("puts files into a folder, piece by piece, by tus"),
     act(
         "backendai.download",
         "fetches a file of a folder from the storage and checks it",
-        false,
         transfer::DOWNLOAD_KEYS,
         transfer::build_download,
     ),

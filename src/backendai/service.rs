@@ -1,18 +1,16 @@
 //! `backendai.service`: a model service, made and not waited for; and `backendai.replicas`, which
 //! waits until as many of its sessions run as should.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
+use super::deed::Deed;
 use super::thing::{Ids, Named, Thing, id, only, open};
-use crate::action::{Built, Key, Keys, Shape};
+use crate::action::Key;
 use crate::outcome::{Failure, Reason};
-use crate::spec::{Action, Capture, Context, Done, Work};
-use crate::text::Fields;
+use crate::spec::Capture;
 
 /// The kind of thing.
 pub(super) struct Service;
@@ -204,67 +202,52 @@ async fn sessions(id: &str, api: &mut Api<'_, '_>) -> Result<Vec<(String, String
     Ok(sessions)
 }
 
-/// The keys of `backendai.replicas`.
-pub(super) const REPLICAS_KEYS: &[Key] = &[
-    Key::required("service", "the service's id, such as \"${service.id}\""),
-    Key::required("count", "how many of its sessions must run"),
-];
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct ReplicasOrder {
+pub(super) struct ReplicasOrder {
     service: String,
     count: usize,
 }
 
-struct Replicas {
-    keys: Keys,
-}
+/// What specs do with it.
+pub(super) struct Replicas;
 
-pub(super) fn build_replicas(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<ReplicasOrder>(fields, REPLICAS_KEYS)?;
-    Some(Built {
-        writes: vec![("url".into(), false)],
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Replicas { keys })),
-    })
-}
+impl Deed for Replicas {
+    const NAME: &'static str = "backendai.replicas";
+    const KEYS: &'static [Key] = &[
+        Key::required("service", "the service's id, such as \"${service.id}\""),
+        Key::required("count", "how many of its sessions must run"),
+    ];
+    const WRITES: &'static [&'static str] = &["url"];
+    type Order = ReplicasOrder;
 
-impl Action for Replicas {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let order: ReplicasOrder = self.keys.render(context.scope, [])?;
-            let mut api = Api::new(context);
-            let path = format!("/services/{}", encoded(&order.service));
-            loop {
-                let sessions = sessions(&order.service, &mut api).await?;
-                let running = sessions.iter().filter(|(_, status)| status == "RUNNING");
-                let running = running.count();
-                if running == order.count && sessions.len() == order.count {
-                    let service = api.get(&path).await?;
-                    return settled(&service, order.count);
-                }
-                let there = sessions.len();
-                api.context.note(format!(
-                    "{running} of {there} sessions run, not {}",
-                    order.count
-                ));
-                tokio::time::sleep(LOOK).await;
+    async fn perform(
+        order: &ReplicasOrder,
+        api: &mut Api<'_, '_>,
+    ) -> Result<Vec<Capture>, Failure> {
+        let path = format!("/services/{}", encoded(&order.service));
+        loop {
+            let sessions = sessions(&order.service, api).await?;
+            let running = sessions.iter().filter(|(_, status)| status == "RUNNING");
+            let running = running.count();
+            if running == order.count && sessions.len() == order.count {
+                let service = api.get(&path).await?;
+                return settled(&service, order.count);
             }
+            let (there, count) = (sessions.len(), order.count);
+            api.context
+                .note(format!("{running} of {there} sessions run, not {count}"));
+            tokio::time::sleep(LOOK).await;
         }
-        .boxed()
     }
 }
 
 /// What the service says of itself once its sessions run.
-fn settled(service: &Value, count: usize) -> Result<Done, Failure> {
+fn settled(service: &Value, count: usize) -> Result<Vec<Capture>, Failure> {
     let told = &service["replicas"];
     if !told.is_null() && *told != count {
         let what = format!("{count} sessions run, but the service tells of {told} replicas");
         return Err(Failure::new(Reason::Assertion, what));
     }
-    Ok(Done {
-        captures: vec![open("url", text(service, "/service_endpoint")?)],
-        made_nothing: false,
-    })
+    Ok(vec![open("url", text(service, "/service_endpoint")?)])
 }

@@ -1,53 +1,37 @@
 //! `backendai.task`: a background task of the manager comes to its end.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::{Api, encoded};
+use super::deed::Deed;
 use super::events::Events;
 use super::thing::open;
-use crate::action::{Built, Key, Keys, Shape, excerpt};
+use crate::action::{Key, excerpt};
 use crate::outcome::{Failure, Reason};
-use crate::spec::{Action, Context, Done, Work};
-use crate::text::Fields;
-
-pub(super) const KEYS: &[Key] = &[Key::required(
-    "task",
-    "the task's id, such as \"${commit.task}\"",
-)];
+use crate::spec::Capture;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Order {
+pub(super) struct Order {
     task: String,
 }
 
-struct Task {
-    keys: Keys,
-}
+/// What specs do with it.
+pub(super) struct Task;
 
-pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS)?;
-    Some(Built {
-        writes: vec![("message".into(), false)],
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Task { keys })),
-    })
-}
+impl Deed for Task {
+    const NAME: &'static str = "backendai.task";
+    const KEYS: &'static [Key] = &[Key::required(
+        "task",
+        "the task's id, such as \"${commit.task}\"",
+    )];
+    const WRITES: &'static [&'static str] = &["message"];
+    type Order = Order;
 
-impl Action for Task {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let order: Order = self.keys.render(context.scope, [])?;
-            let message = follow(&order.task, &mut Api::new(context)).await?;
-            Ok(Done {
-                captures: vec![open("message", message)],
-                made_nothing: false,
-            })
-        }
-        .boxed()
+    async fn perform(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        let message = follow(&order.task, api).await?;
+        Ok(vec![open("message", message)])
     }
 }
 

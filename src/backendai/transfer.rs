@@ -15,21 +15,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api::{Api, accepted, encoded, text};
+use super::deed::Deed;
 use crate::action::{Built, Captures, Expectation, Key, Keys, Reply, Shape};
 use crate::client::{Endpoint, Request};
 use crate::outcome::{Failure, Fault, Reason};
-use crate::spec::{Action, Context, Done, Work};
+use crate::spec::{Action, Capture, Context, Done, Work};
 use crate::text::Fields;
-
-/// The keys of an upload.
-pub(super) const UPLOAD_KEYS: &[Key] = &[
-    Key::required("folder", "the id of the folder"),
-    Key::required("files", "their contents by path: { \"a/b.txt\" = \"…\" }"),
-    Key::optional(
-        "piece",
-        "bytes per request; several are sent if a file is longer. The default is 16 MiB",
-    ),
-];
 
 /// The keys of a download, beside `expect` and `capture`, which look at the file.
 pub(super) const DOWNLOAD_KEYS: &[Key] = &[
@@ -49,39 +40,40 @@ const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct UploadOrder {
+pub(super) struct UploadOrder {
     folder: String,
     files: BTreeMap<String, String>,
     piece: Option<usize>,
 }
 
-struct Upload(Keys);
+/// Puts files into a folder.
+pub(super) struct Upload;
 
-pub(super) fn build_upload(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<UploadOrder>(fields, UPLOAD_KEYS)?;
-    Some(Built {
-        writes: Vec::new(),
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Upload(keys))),
-    })
-}
+impl Deed for Upload {
+    const NAME: &'static str = "backendai.upload";
+    const KEYS: &'static [Key] = &[
+        Key::required("folder", "the id of the folder"),
+        Key::required("files", "their contents by path: { \"a/b.txt\" = \"…\" }"),
+        Key::optional(
+            "piece",
+            "bytes per request; several are sent if a file is longer. The default is 16 MiB",
+        ),
+    ];
+    const WRITES: &'static [&'static str] = &[];
+    type Order = UploadOrder;
 
-impl Action for Upload {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let order: UploadOrder = self.0.render(context.scope, [])?;
-            let piece = order.piece.unwrap_or(PIECE).max(1);
-            for (path, content) in order.files {
-                upload(&order.folder, &path, content.into(), piece, context)
-                    .await
-                    .map_err(|mut failure| {
-                        failure.message = format!("{path}: {}", failure.message);
-                        failure
-                    })?;
-            }
-            Ok(Done::default())
+    async fn perform(order: &UploadOrder, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        let piece = order.piece.unwrap_or(PIECE).max(1);
+        for (path, content) in &order.files {
+            let bytes = Bytes::from(content.clone());
+            upload(&order.folder, path, bytes, piece, api.context)
+                .await
+                .map_err(|mut failure| {
+                    failure.message = format!("{path}: {}", failure.message);
+                    failure
+                })?;
         }
-        .boxed()
+        Ok(Vec::new())
     }
 }
 

@@ -3,20 +3,18 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::api::{Api, encoded};
+use super::deed::Deed;
 use super::events::Events;
 use super::session::GONE;
 use super::thing::open;
-use crate::action::{Built, Key, Keys, Shape};
+use crate::action::Key;
 use crate::outcome::{Failure, Reason};
-use crate::spec::{Action, Context, Done, Work};
-use crate::text::Fields;
+use crate::spec::Capture;
 
 /// Between two looks while the stream is open: it may have missed something before it was.
 const LOOK_BESIDE: Duration = Duration::from_secs(5);
@@ -24,22 +22,9 @@ const LOOK_BESIDE: Duration = Duration::from_secs(5);
 /// Between two looks where there is no stream.
 const LOOK_ALONE: Duration = Duration::from_secs(1);
 
-pub(super) const KEYS: &[Key] = &[
-    Key::required("session", "the session's id, such as \"${session.id}\""),
-    Key::optional("called", "the session's name; default ${run.name}"),
-    Key::required(
-        "until",
-        "\"running\", \"terminated\", \"success\" or \"failure\"",
-    ),
-    Key::optional(
-        "reason",
-        "the reason that the event must give, such as \"task-timeout\"",
-    ),
-];
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Order {
+pub(super) struct Order {
     session: String,
     called: String,
     until: Until,
@@ -72,38 +57,36 @@ enum Seen {
     Underway(String),
 }
 
-struct Await {
-    keys: Keys,
-}
+/// What specs do with it.
+pub(super) struct Await;
 
-pub(super) fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let keys = Keys::read::<Order>(fields, KEYS)?;
-    Some(Built {
-        writes: vec![("seen_by".into(), false), ("reason".into(), false)],
-        recorded: Vec::new(),
-        work: Work::Act(Box::new(Await { keys })),
-    })
-}
+impl Deed for Await {
+    const NAME: &'static str = "backendai.await";
+    const KEYS: &'static [Key] = &[
+        Key::required("session", "the session's id, such as \"${session.id}\""),
+        Key::optional("called", "the session's name; default ${run.name}"),
+        Key::required(
+            "until",
+            "\"running\", \"terminated\", \"success\" or \"failure\"",
+        ),
+        Key::optional(
+            "reason",
+            "the reason that the event must give, such as \"task-timeout\"",
+        ),
+    ];
+    const WRITES: &'static [&'static str] = &["seen_by", "reason"];
+    type Order = Order;
 
-impl Action for Await {
-    fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
-        async move {
-            let name = Value::from(&*context.run.name);
-            let order: Order = self.keys.render(context.scope, [("called", name)])?;
-            let (seen, seen_by) = watch(&order, &mut Api::new(context)).await?;
-            let reason = seen.reason();
-            if let Some(expected) = &order.reason
-                && reason != expected
-            {
-                let what = format!("the reason is `{reason}`, expected `{expected}`");
-                return Err(Failure::new(Reason::Assertion, what));
-            }
-            Ok(Done {
-                captures: vec![open("seen_by", seen_by), open("reason", reason)],
-                made_nothing: false,
-            })
+    async fn perform(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
+        let (seen, seen_by) = watch(order, api).await?;
+        let reason = seen.reason();
+        if let Some(expected) = &order.reason
+            && reason != expected
+        {
+            let what = format!("the reason is `{reason}`, expected `{expected}`");
+            return Err(Failure::new(Reason::Assertion, what));
         }
-        .boxed()
+        Ok(vec![open("seen_by", seen_by), open("reason", reason)])
     }
 }
 

@@ -91,10 +91,7 @@ impl Action for Await {
             let name = Value::from(&*context.run.name);
             let order: Order = self.keys.render(context.scope, [("called", name)])?;
             let (seen, seen_by) = watch(&order, &mut Api::new(context)).await?;
-            let reason = match &seen {
-                Seen::Succeeded(reason) | Seen::Failed(reason) | Seen::Ended(reason) => reason,
-                Seen::Running | Seen::Underway(_) => "",
-            };
+            let reason = seen.reason();
             if let Some(expected) = &order.reason
                 && reason != expected
             {
@@ -117,8 +114,10 @@ async fn watch(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, &'static s
         // Looking is the fallback: whether the manager is there at all shows then.
         let streams = events.open(api).await.unwrap_or(false);
         // After the stream is open, so that nothing falls between the two.
-        let seen = look(&order.session, api).await?;
-        if judge(order.until, &seen)? {
+        let (seen, is_gone) = look(order, api).await?;
+        // A result may be known before its reason is.
+        let is_told = |reason: &String| reason == seen.reason();
+        if judge(order.until, &seen)? && (is_gone || order.reason.as_ref().is_none_or(is_told)) {
             return Ok((seen, "look"));
         }
         if let Seen::Underway(state) = &seen {
@@ -173,6 +172,13 @@ fn judge(until: Until, seen: &Seen) -> Result<bool, Failure> {
 }
 
 impl Seen {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Succeeded(reason) | Self::Failed(reason) | Self::Ended(reason) => reason,
+            Self::Running | Self::Underway(_) => "",
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Running => "running".to_owned(),
@@ -198,20 +204,28 @@ fn of_event(event: &str, reason: &str) -> Seen {
 /// It tells of sessions that are gone, too, and with what result they ended.
 const LOOK: &str = "query($id: UUID!) { compute_session(id: $id) { status status_info result } }";
 
-async fn look(session: &str, api: &mut Api<'_, '_>) -> Result<Seen, Failure> {
-    let data = api.query(LOOK, json!({ "id": session })).await?;
-    let node = &data["compute_session"];
+async fn look(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, bool), Failure> {
+    let data = api.query(LOOK, json!({ "id": order.session })).await?;
+    Ok(of_node(order.until, &data["compute_session"]))
+}
+
+/// What the manager's record of a session says, and whether it is the last word.
+fn of_node(until: Until, node: &Value) -> (Seen, bool) {
     let word = |key: &str| node[key].as_str().unwrap_or_default();
     let info = word("status_info").to_owned();
-    Ok(match (word("result"), word("status")) {
+    let is_gone = GONE.contains(&word("status"));
+    let seen = match (word("result"), word("status")) {
+        // A result does not hide the end.
+        _ if is_gone && [Until::Terminated, Until::Running].contains(&until) => Seen::Ended(info),
         ("SUCCESS", _) => Seen::Succeeded(info),
         ("FAILURE", _) => Seen::Failed(info),
         (_, "RUNNING") => Seen::Running,
         (_, "") => Seen::Ended("the manager does not know it".to_owned()),
         (_, "ERROR") => Seen::Ended(format!("ERROR: {info}")),
-        (_, status) if GONE.contains(&status) => Seen::Ended(info),
+        _ if is_gone => Seen::Ended(info),
         (_, status) => Seen::Underway(status.to_owned()),
-    })
+    };
+    (seen, is_gone)
 }
 
 #[cfg(test)]
@@ -239,6 +253,56 @@ mod tests {
             (Fail, "session_brand_new", Some(false)),
         ] {
             assert_eq!(check(until, event, "why"), judged, "{until:?} {event}");
+        }
+    }
+
+    #[test]
+    fn a_result_does_not_hide_the_end() {
+        let node = |status: &str, result: &str| json!({ "status": status, "status_info": "why", "result": result });
+        let why = || "why".to_owned();
+        for (until, status, result, seen, is_gone) in [
+            (
+                Until::Terminated,
+                "TERMINATED",
+                "SUCCESS",
+                Seen::Ended(why()),
+                true,
+            ),
+            (
+                Until::Terminated,
+                "TERMINATED",
+                "FAILURE",
+                Seen::Ended(why()),
+                true,
+            ),
+            (
+                Until::Terminated,
+                "TERMINATING",
+                "FAILURE",
+                Seen::Failed(why()),
+                false,
+            ),
+            (
+                Until::Failure,
+                "TERMINATED",
+                "FAILURE",
+                Seen::Failed(why()),
+                true,
+            ),
+            (Until::Failure, "RUNNING", "UNDEFINED", Seen::Running, false),
+            (
+                Until::Running,
+                "CANCELLED",
+                "UNDEFINED",
+                Seen::Ended(why()),
+                true,
+            ),
+        ] {
+            assert_eq!(
+                of_node(until, &node(status, result)),
+                (seen, is_gone),
+                "{status} {result}"
+            );
         }
     }
 }

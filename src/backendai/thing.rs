@@ -257,12 +257,16 @@ pub(super) fn undo<'a, T: Thing>(
             }
         };
         let was_there = T::remove(&mark, &ids, &mut api).await?;
-        // A create that was carried out twice left another one.
-        if T::find(&mark, &mut api)
-            .await?
-            .is_some_and(|left| differ(&left, &ids))
-        {
-            let what = "after the removal another one has the name, and is left alone";
+        if let Some(left) = T::find(&mark, &mut api).await? {
+            let what = if differ(&left, &ids) {
+                // A create that was carried out twice left another one.
+                "after the removal another one has the name, and is left alone"
+            } else if was_there {
+                // All that is left is what the manager lets nobody remove.
+                return Ok(Undone::Undone);
+            } else {
+                "the name still finds it, though its id does not"
+            };
             return Err(Failure::new(Reason::Protocol, what));
         }
         Ok(if was_there {

@@ -114,10 +114,8 @@ async fn watch(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, &'static s
         // Looking is the fallback: whether the manager is there at all shows then.
         let streams = events.open(api).await.unwrap_or(false);
         // After the stream is open, so that nothing falls between the two.
-        let (seen, is_gone) = look(order, api).await?;
-        // A result may be known before its reason is.
-        let is_told = |reason: &String| reason == seen.reason();
-        if judge(order.until, &seen)? && (is_gone || order.reason.as_ref().is_none_or(is_told)) {
+        let seen = look(order, api).await?;
+        if reached(order, &seen)? {
             return Ok((seen, "look"));
         }
         if let Seen::Underway(state) = &seen {
@@ -143,11 +141,18 @@ async fn listen(order: &Order, events: &mut Events) -> Result<Option<Seen>, Fail
             continue;
         }
         let seen = of_event(&event, data["reason"].as_str().unwrap_or_default());
-        if judge(order.until, &seen)? {
+        if reached(order, &seen)? {
             return Ok(Some(seen));
         }
     }
     Ok(None)
+}
+
+/// Whether it got where it should, and why is known if that matters: a session has its result a
+/// moment before its reason.
+fn reached(order: &Order, seen: &Seen) -> Result<bool, Failure> {
+    let is_told = order.reason.is_none() || !seen.reason().is_empty();
+    judge(order.until, seen).map(|reached| reached && is_told)
 }
 
 /// Whether it got where it should; a failure if it cannot any more.
@@ -172,6 +177,7 @@ fn judge(until: Until, seen: &Seen) -> Result<bool, Failure> {
 }
 
 impl Seen {
+    /// Why it ended, if it has.
     fn reason(&self) -> &str {
         match self {
             Self::Succeeded(reason) | Self::Failed(reason) | Self::Ended(reason) => reason,
@@ -204,18 +210,18 @@ fn of_event(event: &str, reason: &str) -> Seen {
 /// It tells of sessions that are gone, too, and with what result they ended.
 const LOOK: &str = "query($id: UUID!) { compute_session(id: $id) { status status_info result } }";
 
-async fn look(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, bool), Failure> {
+async fn look(order: &Order, api: &mut Api<'_, '_>) -> Result<Seen, Failure> {
     let data = api.query(LOOK, json!({ "id": order.session })).await?;
     Ok(of_node(order.until, &data["compute_session"]))
 }
 
-/// What the manager's record of a session says, and whether it is the last word.
-fn of_node(until: Until, node: &Value) -> (Seen, bool) {
+/// What the manager's record of a session says to somebody who waits for this.
+fn of_node(until: Until, node: &Value) -> Seen {
     let word = |key: &str| node[key].as_str().unwrap_or_default();
     let info = word("status_info").to_owned();
     let is_gone = GONE.contains(&word("status"));
-    let seen = match (word("result"), word("status")) {
-        // A result does not hide the end.
+    match (word("result"), word("status")) {
+        // Who does not wait for a result must not have the end hidden by one.
         _ if is_gone && [Until::Terminated, Until::Running].contains(&until) => Seen::Ended(info),
         ("SUCCESS", _) => Seen::Succeeded(info),
         ("FAILURE", _) => Seen::Failed(info),
@@ -224,8 +230,7 @@ fn of_node(until: Until, node: &Value) -> (Seen, bool) {
         (_, "ERROR") => Seen::Ended(format!("ERROR: {info}")),
         _ if is_gone => Seen::Ended(info),
         (_, status) => Seen::Underway(status.to_owned()),
-    };
-    (seen, is_gone)
+    }
 }
 
 #[cfg(test)]
@@ -258,51 +263,23 @@ mod tests {
 
     #[test]
     fn a_result_does_not_hide_the_end() {
-        let node = |status: &str, result: &str| json!({ "status": status, "status_info": "why", "result": result });
         let why = || "why".to_owned();
-        for (until, status, result, seen, is_gone) in [
+        for (until, words, seen) in [
+            (Until::Terminated, "TERMINATED SUCCESS", Seen::Ended(why())),
+            (Until::Terminated, "TERMINATED FAILURE", Seen::Ended(why())),
             (
                 Until::Terminated,
-                "TERMINATED",
-                "SUCCESS",
-                Seen::Ended(why()),
-                true,
-            ),
-            (
-                Until::Terminated,
-                "TERMINATED",
-                "FAILURE",
-                Seen::Ended(why()),
-                true,
-            ),
-            (
-                Until::Terminated,
-                "TERMINATING",
-                "FAILURE",
+                "TERMINATING FAILURE",
                 Seen::Failed(why()),
-                false,
             ),
-            (
-                Until::Failure,
-                "TERMINATED",
-                "FAILURE",
-                Seen::Failed(why()),
-                true,
-            ),
-            (Until::Failure, "RUNNING", "UNDEFINED", Seen::Running, false),
-            (
-                Until::Running,
-                "CANCELLED",
-                "UNDEFINED",
-                Seen::Ended(why()),
-                true,
-            ),
+            (Until::Running, "TERMINATED SUCCESS", Seen::Ended(why())),
+            (Until::Running, "CANCELLED UNDEFINED", Seen::Ended(why())),
+            (Until::Failure, "TERMINATED FAILURE", Seen::Failed(why())),
+            (Until::Failure, "RUNNING UNDEFINED", Seen::Running),
         ] {
-            assert_eq!(
-                of_node(until, &node(status, result)),
-                (seen, is_gone),
-                "{status} {result}"
-            );
+            let (status, result) = words.split_once(' ').unwrap();
+            let node = json!({ "status": status, "status_info": "why", "result": result });
+            assert_eq!(of_node(until, &node), seen, "{until:?} {words}");
         }
     }
 }

@@ -9,6 +9,7 @@
 mod rig;
 mod tools;
 
+mod backendai;
 mod crash;
 mod cli;
 mod dashboards;

@@ -1,6 +1,5 @@
 //! What each path answers, and how a fault bends it.
 
-use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,29 +14,19 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::bend::{Dropped, reset};
 use super::body::Answer;
-use super::books::{Books, Fault, Item, Shared, mix};
+use super::books::{Books, Item, Shared, mix};
 use super::conn::Switch;
-use super::{shop, streams};
+use super::faults::Fault;
+use super::{bend, shop, streams};
 
 const LARGEST_UPLOAD: usize = 1 << 20;
 const LARGEST_DOWNLOAD: u64 = 1 << 30;
 const CHAIN_STEPS: u64 = 4;
 const TOKEN_KEY: u64 = 0x5eed_0f70_6b65_6e73;
 
-/// Ends the connection without an answer.
-#[derive(Debug)]
-pub(super) struct Dropped;
-
-impl fmt::Display for Dropped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("connection dropped as asked")
-    }
-}
-
-impl std::error::Error for Dropped {}
-
-type Answered = Result<Response<Answer>, Dropped>;
+type Answered = bend::Answered<Answer>;
 
 /// A request that has been read.
 pub(super) struct Asked {
@@ -92,80 +81,36 @@ pub(super) async fn answer(
         at,
         nth: arrival.nth,
     };
-    let overdue = std::mem::take(&mut *shared.overdue.lock().unwrap());
+    let overdue = shared.overdue.due();
+    let asked = Arc::new(asked);
     let answered = match arrival.fault {
         None => effect(&asked, &shared, &switch).await,
-        Some(Fault::EffectAfterNext) => {
-            shared.overdue.lock().unwrap().push(asked);
-            pending().await
+        Some(Fault::LateEffect(after)) => late(asked, after, shared, switch).await,
+        Some(fault) => {
+            let effect = || {
+                let (asked, shared, switch) = (asked.clone(), shared.clone(), switch.clone());
+                async move { effect(&asked, &shared, &switch).await }
+            };
+            bend::bend(fault, effect, &switch, &shared.overdue).await
         }
-        Some(fault) => faulty(fault, asked, shared.clone(), switch.clone()).await,
     };
     for late in overdue {
-        let _ = effect(&late, &shared, &switch).await;
+        late.await;
     }
     answered
 }
 
-async fn faulty(fault: Fault, asked: Asked, shared: Arc<Shared>, switch: Switch) -> Answered {
-    match fault {
-        Fault::Status(code) | Fault::FailBeforeEffect(code) => Ok(status(code)),
-        Fault::Hang | Fault::EffectAfterNext => pending().await,
-        Fault::Reset => reset(&switch),
-        Fault::FailAfterEffect(code) => {
-            effect(&asked, &shared, &switch).await?;
-            Ok(status(code))
-        }
-        Fault::HangAfterEffect => {
-            effect(&asked, &shared, &switch).await?;
-            pending().await
-        }
-        Fault::ResetAfterEffect => {
-            effect(&asked, &shared, &switch).await?;
-            reset(&switch)
-        }
-        Fault::Unreadable2xx => {
-            let mut answer = effect(&asked, &shared, &switch).await?;
-            if answer.status() == StatusCode::NO_CONTENT {
-                *answer.status_mut() = StatusCode::OK;
-            }
-            let json = HeaderValue::from_static("application/json");
-            answer.headers_mut().insert(CONTENT_TYPE, json);
-            *answer.body_mut() = Answer::whole("{\"id\":");
-            Ok(answer)
-        }
-        Fault::Twice => {
-            effect(&asked, &shared, &switch).await?;
-            effect(&asked, &shared, &switch).await
-        }
-        Fault::TwiceThenStatus(code) => {
-            effect(&asked, &shared, &switch).await?;
-            effect(&asked, &shared, &switch).await?;
-            Ok(status(code))
-        }
-        Fault::FalseBody(body) => {
-            let mut answer = effect(&asked, &shared, &switch).await?;
-            *answer.body_mut() = Answer::whole(body);
-            Ok(answer)
-        }
-        Fault::LateEffect(after) => {
-            // Not part of the connection, which ends when the client loses patience.
-            let (tell, told) = oneshot::channel();
-            let later = Arc::clone(&shared);
-            shared.late.lock().unwrap().spawn(async move {
-                tokio::time::sleep(after).await;
-                let answer = effect(&asked, &later, &switch).await;
-                later.enter(|books| books.to_come -= 1);
-                let _ = tell.send(answer);
-            });
-            told.await.unwrap_or(Err(Dropped))
-        }
-    }
-}
-
-fn reset(switch: &Switch) -> Answered {
-    switch.reset_on_drop();
-    Err(Dropped)
+/// Not part of the connection, which ends when the client loses patience.
+async fn late(asked: Arc<Asked>, after: Duration, shared: Arc<Shared>, switch: Switch) -> Answered {
+    let (tell, told) = oneshot::channel();
+    let later = Arc::clone(&shared);
+    shared.late.lock().unwrap().spawn(async move {
+        tokio::time::sleep(after).await;
+        let answer = effect(&asked, &later, &switch).await;
+        later.enter(|books| books.to_come -= 1);
+        let _ = tell.send(answer);
+    });
+    told.await.unwrap_or(Err(Dropped))
 }
 
 /// What the request does when nothing is out of order.
@@ -333,17 +278,11 @@ fn ok() -> Response<Answer> {
 }
 
 pub(super) fn status(code: u16) -> Response<Answer> {
-    let code = StatusCode::from_u16(code).unwrap();
-    refuse(code, "status as asked")
+    bend::status(code)
 }
 
 pub(super) fn refuse(status: StatusCode, why: &str) -> Response<Answer> {
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        let mut response = Response::new(Answer::whole(""));
-        *response.status_mut() = status;
-        return response;
-    }
-    json(status, &json!({ "status": status.as_u16(), "why": why }))
+    bend::refuse(status, why)
 }
 
 pub(super) fn json(status: StatusCode, value: &Value) -> Response<Answer> {

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::answer::Dropped;
+use super::bend::Dropped;
 
 static FILL: [u8; 65536] = [b'x'; 65536];
 
@@ -76,6 +76,12 @@ impl Answer {
             gap,
             sleep: Box::pin(tokio::time::sleep(gap)),
         })
+    }
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self::whole(text)
     }
 }
 

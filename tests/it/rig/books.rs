@@ -3,7 +3,7 @@
 //! A request is entered under several keys, from the most to the least specific, and the same
 //! keys say where a fault applies: `DELETE /items/7`, `/items/7`, `DELETE /items/{id}`,
 //! `/items/{id}`. With `?id=NAME` each of them also exists as `KEY#NAME`. Every request is under `*`.
-//! Requests are also numbered as they come, so that a blow can fall on exactly one of them.
+//! Requests are also numbered as they come (`faults`), so that a blow can fall on exactly one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -11,54 +11,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::answer::Asked;
-
-/// How an endpoint misbehaves until it is healed. The effect is whatever the request would do:
-/// create the item, delete it, or merely be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// No effect; answered with this status. For endpoints that have no effect to speak of.
-    Status(u16),
-    /// No effect; answered with this status.
-    FailBeforeEffect(u16),
-    /// Has its effect; answered with this status.
-    FailAfterEffect(u16),
-    /// Has its effect; answered with its own 2xx and JSON that breaks off.
-    Unreadable2xx,
-    /// No effect, no answer.
-    Hang,
-    /// Has its effect; no answer.
-    HangAfterEffect,
-    /// No effect; the connection is reset.
-    Reset,
-    /// Has its effect; the connection is reset.
-    ResetAfterEffect,
-    /// Has its effect so much later, also when the client has left; answered then, if it has not.
-    LateEffect(Duration),
-    /// No answer; has its effect when the next request has been judged: whoever looks once after
-    /// his timeout finds nothing yet. The same for every speed of the machine.
-    EffectAfterNext,
-    /// Delivered twice, as by a proxy that tries again: has its effect twice, and the second answer.
-    Twice,
-    /// The same, and answered with this status.
-    TwiceThenStatus(u16),
-    /// Has its effect; answered with its own status and this body.
-    FalseBody(&'static str),
-}
-
-/// What falls on one request of all.
-pub(crate) enum Blow {
-    /// This one misbehaves.
-    Once(Fault),
-    /// From this one on, all of its method and kind of path do.
-    Lasting(Fault),
-    /// From this one on, everything does.
-    Everything(Fault),
-    /// Somebody is told that it came.
-    Tell(CancellationToken),
-}
+use super::bend::Overdue;
+use super::faults::{Blows, Fault};
 
 /// The books, as the server and the test share them.
 #[derive(Default)]
@@ -67,8 +22,7 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Effects that come later than their request. Gone with the server.
     pub(super) late: Mutex<JoinSet<()>>,
-    /// Requests whose effect comes after the next one.
-    pub(super) overdue: Mutex<Vec<Asked>>,
+    pub(super) overdue: Overdue,
 }
 
 impl Shared {
@@ -107,10 +61,8 @@ pub(super) struct Books {
     pub(super) connections: usize,
     arrivals: HashMap<String, Vec<Instant>>,
     faults: HashMap<String, Fault>,
-    /// `METHOD kind-of-path` of every request, as they came.
-    log: Vec<String>,
-    blows: HashMap<usize, Blow>,
-    everything: Option<Fault>,
+    /// What falls on one request of all.
+    pub(super) blows: Blows,
     /// Pieces and price of what is in a cart of the shop.
     pub(super) carts: HashMap<u64, (u64, u64)>,
     items: BTreeMap<u64, String>,
@@ -165,27 +117,9 @@ impl Books {
         at: Instant,
     ) -> Arrival {
         let keys = keys(method, path, id);
-        let blow = self.blows.remove(&self.log.len());
-        let kind = format!("{method} {}", kind(path));
-        let struck = match blow {
-            Some(Blow::Once(fault)) => Some(fault),
-            Some(Blow::Lasting(fault)) => {
-                self.faults.insert(kind.clone(), fault);
-                None
-            }
-            Some(Blow::Everything(fault)) => {
-                self.everything = Some(fault);
-                None
-            }
-            Some(Blow::Tell(somebody)) => {
-                somebody.cancel();
-                None
-            }
-            None => None,
-        };
-        self.log.push(kind);
+        let struck = self.blows.fall(&format!("{method} {}", kind(path)));
         let fault = keys.iter().find_map(|key| self.faults.get(key)).copied();
-        let fault = struck.or(self.snared(&keys)).or(fault).or(self.everything);
+        let fault = struck.or(self.snared(&keys)).or(fault);
         let fault = fault.or_else(|| self.by_chance(&keys));
         if let Some(Fault::LateEffect(_)) = fault {
             self.late += 1;
@@ -259,18 +193,9 @@ impl Books {
         self.dice = seed;
     }
 
-    pub(super) fn log(&self) -> &[String] {
-        &self.log
-    }
-
-    pub(super) fn strike(&mut self, nth: usize, blow: Blow) {
-        self.blows.insert(nth, blow);
-    }
-
     pub(super) fn heal_all(&mut self) {
         self.faults.clear();
-        self.blows.clear();
-        self.everything = None;
+        self.blows.heal();
     }
 
     /// Takes away the oldest item of this name, as a person would.

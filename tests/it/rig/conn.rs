@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 
 /// Thrown by a request to have its connection reset when it is dropped.
 #[derive(Clone, Default)]
-pub(super) struct Switch(Arc<AtomicBool>);
+pub(crate) struct Switch(Arc<AtomicBool>);
 
 impl Switch {
-    pub(super) fn reset_on_drop(&self) {
+    pub(crate) fn reset_on_drop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
@@ -24,13 +24,13 @@ impl Switch {
 }
 
 /// The stream, with its switch.
-pub(super) struct Resettable {
+pub(crate) struct Resettable {
     stream: TcpStream,
     switch: Switch,
 }
 
 impl Resettable {
-    pub(super) fn new(stream: TcpStream, switch: Switch) -> Self {
+    pub(crate) fn new(stream: TcpStream, switch: Switch) -> Self {
         Self { stream, switch }
     }
 }

@@ -30,9 +30,11 @@
 
 mod answer;
 mod ask;
+mod bend;
 mod body;
 mod books;
 mod conn;
+mod faults;
 mod selftest;
 mod shop;
 mod streams;
@@ -51,10 +53,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use ask::{Told, ask, ask_with, get};
-pub(crate) use books::{Blow, Change, Fault};
+pub(crate) use bend::{Dropped, Overdue, bend};
+pub(crate) use books::Change;
+pub(crate) use conn::{Resettable, Switch};
+pub(crate) use faults::{Blow, Blows, Fault};
 
 use books::Shared;
-use conn::{Resettable, Switch};
 
 /// A running target. It stops when it is dropped.
 pub(crate) struct Rig {
@@ -188,12 +192,12 @@ impl Rig {
 
     /// `METHOD kind-of-path` of every request, in the order they came.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.shared.books().log().to_vec()
+        self.shared.books().blows.log().to_vec()
     }
 
     /// Lets something fall on the request that is the `nth` of all, counted from 0.
     pub(crate) fn strike(&self, nth: usize, blow: Blow) {
-        self.shared.enter(|books| books.strike(nth, blow));
+        self.shared.enter(|books| books.blows.strike(nth, blow));
     }
 
     /// Ends every fault.

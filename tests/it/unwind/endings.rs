@@ -1,5 +1,7 @@
 //! What can befall a request, or the code of a step.
 
+use std::sync::{Arc, Mutex};
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use testerd::outcome::Failure;
@@ -11,7 +13,7 @@ use crate::rig::Fault;
 
 /// How one run is disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// Not at all.
     Nothing,
     /// The request misbehaves.
@@ -36,7 +38,7 @@ pub(super) enum Ending {
 
 /// Where a step panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
+pub(crate) enum When {
     /// Before it makes a future.
     Called,
     /// Before anything is sent.
@@ -103,22 +105,46 @@ pub(super) fn each_step(case: &mut Case, visit: &mut impl FnMut(&mut Step)) {
     }
 }
 
-/// Makes a step panic.
-pub(super) fn let_panic(step: &mut Step, when: When) {
-    let work = std::mem::replace(&mut step.work, Work::Act(Box::new(Idle)));
-    step.work = match work {
-        Work::Act(inner) => Work::Act(Box::new(Panicking { inner, when })),
-        Work::Acquire {
-            resource,
-            teardown_timeout,
-        } => Work::Acquire {
-            resource: Box::new(Panicking {
-                inner: resource,
-                when,
-            }),
-            teardown_timeout,
-        },
-    };
+/// Which step panics, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Panics(Arc<Mutex<Option<(usize, When)>>>);
+
+impl Panics {
+    /// Makes every step of a case able to.
+    pub(super) fn of(case: &mut Case) -> Self {
+        let panics = Self::default();
+        let mut index = 0;
+        each_step(case, &mut |step| {
+            let place = index;
+            index += 1;
+            let panics = panics.clone();
+            let work = std::mem::replace(&mut step.work, Work::Act(Box::new(Idle)));
+            step.work = match work {
+                Work::Act(inner) => Work::Act(Box::new(Panicking {
+                    inner,
+                    place,
+                    panics,
+                })),
+                Work::Acquire {
+                    resource: inner,
+                    teardown_timeout,
+                } => Work::Acquire {
+                    resource: Box::new(Panicking {
+                        inner,
+                        place,
+                        panics,
+                    }),
+                    teardown_timeout,
+                },
+            };
+        });
+        panics
+    }
+
+    /// From now on this one does, or none.
+    pub(super) fn at(&self, at: Option<(usize, When)>) {
+        *self.0.lock().unwrap() = at;
+    }
 }
 
 /// Stands in for a moment.
@@ -132,12 +158,14 @@ impl Action for Idle {
 
 struct Panicking<T: ?Sized> {
     inner: Box<T>,
-    when: When,
+    place: usize,
+    panics: Panics,
 }
 
 impl<T: ?Sized> Panicking<T> {
     fn at(&self, when: When) {
-        if self.when == when {
+        let meant = *self.panics.0.lock().unwrap();
+        if meant == Some((self.place, when)) {
             // Without the hook: nobody wants to read hundreds of backtraces.
             std::panic::resume_unwind(Box::new("as the proof wants it"));
         }

@@ -1,6 +1,7 @@
 //! Answers that want us to delete something else: whatever a target tells for an id, nothing that
 //! was not made by the run is deleted, and what was made is deleted or owed aloud.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -9,9 +10,10 @@ use testerd::event::RunRef;
 use testerd::journal::{Journal, MemoryJournal};
 use testerd::runner::{Begun, Stop};
 
-use super::trial::{
-    INSTANCE, PATIENT, RUN, Subject, Sweep, all_owed, runner, says_why, seed_strangers,
-};
+use super::config;
+use super::subject::Subject;
+use super::trial::{INSTANCE, RUN, Sweep, all_owed, runner, says_why};
+use super::world::World;
 use crate::rig::{Blow, Fault, Rig};
 
 const SPEC: &str = r#"
@@ -60,10 +62,12 @@ fn ids() -> Vec<Value> {
 
 /// Runs it with this blow, then sweeps a well target. `Err` tells what is wrong.
 async fn withstands(at: usize, fault: Fault) -> Result<usize, String> {
-    let subject = Subject::all(SPEC).remove(0);
+    let subject = Subject::all(&config(SPEC)).remove(0);
     let rig = Rig::start();
-    let (spec, targets) = subject.on(&rig, PATIENT);
-    let strangers = seed_strangers(&rig);
+    let mut spec = subject.take(Rig::PATIENT).spec;
+    spec.target = Arc::new(rig.target(&spec.target));
+    let targets = BTreeMap::from([(spec.target.name.clone(), spec.target.clone())]);
+    let strangers = rig.seed_strangers().await;
     rig.strike(0, Blow::Once(Fault::Unreadable2xx));
     rig.strike(at, Blow::Once(fault));
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::default());
@@ -75,21 +79,24 @@ async fn withstands(at: usize, fault: Fault) -> Result<usize, String> {
         .run(&spec, run, Begun::default(), Stop::default())
         .await;
     let owed = || journal.owed();
-    all_owed(&rig.alive(), &strangers, &owed())?;
+    all_owed(&rig, &strangers, &owed())?;
     // It ends; or, if the create told a wrong id, says why it cannot.
-    let left = Sweep::new(journal.clone(), &targets)
+    let left = Sweep::new::<Rig>(journal.clone(), &targets)
         .until(|| {
             owed()
                 .iter()
                 .any(|owed| owed.record.created && says_why(owed))
         })
         .await;
-    all_owed(&rig.alive(), &strangers, &left)?;
+    all_owed(&rig, &strangers, &left)?;
     let theirs = |name: &String| !rig.created().contains(name);
     if let Some(name) = rig.deleted().iter().find(|name| theirs(name)) {
         return Err(format!("{name} was deleted ({verdict:?})"));
     }
-    if strangers.iter().any(|name| !rig.alive().contains(name)) {
+    if strangers
+        .iter()
+        .any(|thing| !rig.alive().contains(&thing.name))
+    {
         return Err("a stranger is gone".into());
     }
     let known = [

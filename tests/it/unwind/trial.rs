@@ -1,6 +1,7 @@
 //! One disturbed run, what the journal must owe after it, and the sweep that must end it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,84 +17,14 @@ use testerd::spec::{Scheduled, Target};
 use testerd::sweeper::Sweeper;
 use tokio::sync::mpsc;
 
-use super::endings::{Ending, each_step, let_panic, panicking_undoer};
+use super::endings::{Ending, panicking_undoer};
 use super::refusing::Refusing;
-use crate::plans::compile;
-use crate::rig::{Blow, Rig};
+use super::subject::Subject;
+use super::world::{Thing, World};
+use crate::rig::Blow;
 
-/// How long a step of a disturbed run may take.
-pub(super) const PATIENT: Duration = Duration::from_millis(300);
-
-/// How long "not found" must hold. The late effects wait for a look, not for a time.
-const SETTLE: Duration = Duration::from_millis(150);
-
-/// Far longer than any sweep: only what is stuck is left by it.
-const LONG: Duration = Duration::from_secs(20);
-
-pub(super) const INSTANCE: &str = "unwind";
-pub(super) const RUN: &str = "01j0000000abc";
-
-/// One spec, or one variant of it.
-pub(super) struct Subject {
-    pub(super) spec: String,
-    pub(super) leaves: usize,
-    specs: String,
-    index: usize,
-}
-
-impl Subject {
-    /// Everything in a text.
-    pub(super) fn all(specs: &str) -> Vec<Self> {
-        let (all, _) = plan(specs, "http://127.0.0.1:1");
-        let subject = |(index, mut spec): (usize, Scheduled)| {
-            let mut leaves = 0;
-            each_step(&mut spec.case, &mut |_| leaves += 1);
-            Self {
-                spec: spec.info.identity.spec.clone(),
-                leaves,
-                specs: specs.to_owned(),
-                index,
-            }
-        };
-        all.into_iter().enumerate().map(subject).collect()
-    }
-
-    /// The spec on this rig, each step and teardown with this deadline.
-    pub(super) fn on(
-        &self,
-        rig: &Rig,
-        patient: Duration,
-    ) -> (Scheduled, BTreeMap<String, Arc<Target>>) {
-        let (mut all, targets) = plan(&self.specs, &rig.url());
-        let mut spec = all.swap_remove(self.index);
-        each_step(&mut spec.case, &mut |step| {
-            step.timeout = Some(patient);
-            step.retry.delay = step.retry.delay.min(Duration::from_millis(10));
-            step.poll = step.poll.map(|every| every.min(Duration::from_millis(10)));
-            if let testerd::spec::Work::Acquire {
-                teardown_timeout, ..
-            } = &mut step.work
-            {
-                *teardown_timeout = patient;
-            }
-        });
-        (spec, targets)
-    }
-}
-
-fn plan(specs: &str, endpoint: &str) -> (Vec<Scheduled>, BTreeMap<String, Arc<Target>>) {
-    let config = format!(
-        "[tester]\ninstance = \"{INSTANCE}\"\n\
-         [target.rig]\ntype = \"http\"\nendpoint = \"{endpoint}\"\n\
-         [target.rig.vars]\nuser = \"ann\"\n\
-         [[probe]]\nname = \"all\"\ntarget = \"rig\"\ninterval = \"1h\"\nnames = [\"*\"]\n\
-         # --- specs.toml\n{specs}"
-    );
-    let plan = compile(&config).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let targets = plan.settings.target_map();
-    let alone = |spec| Arc::into_inner(spec).unwrap();
-    (plan.scheduled.into_iter().map(alone).collect(), targets)
-}
+pub(crate) const INSTANCE: &str = "unwind";
+pub(crate) const RUN: &str = "01j0000000abc";
 
 /// Where the undos are kept; a journal on disk is opened anew for the sweeper.
 enum Books {
@@ -144,30 +75,32 @@ fn strip(owed: Vec<Owed>) -> Vec<Owed> {
 }
 
 /// What a run came to.
-pub(super) struct Ran {
+pub(crate) struct Ran {
     /// Absent if it was dropped.
-    pub(super) verdict: Option<Verdict>,
+    pub(crate) verdict: Option<Verdict>,
     /// What it sent.
-    pub(super) requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
     /// How often it wrote to the journal.
-    pub(super) writes: usize,
+    pub(crate) writes: usize,
 }
 
 /// One run with one ending.
-pub(super) struct Trial {
+pub(crate) struct Trial<W> {
     subject: Arc<Subject>,
+    worlds: PhantomData<fn() -> W>,
     ending: Ending,
     /// The request that is struck, the step that panics, or the write that is refused.
     at: usize,
     on_disk: bool,
 }
 
-impl Trial {
-    pub(super) fn new(subject: &Arc<Subject>, ending: Ending, at: usize) -> Self {
+impl<W: World> Trial<W> {
+    pub(crate) fn new(subject: &Arc<Subject>, ending: Ending, at: usize) -> Self {
         let all = super::STRUCK.iter();
         let place = all.clone().position(|known| *known == ending);
         Self {
             subject: subject.clone(),
+            worlds: PhantomData,
             ending,
             at,
             // Each ending and each place meets both journals.
@@ -176,38 +109,36 @@ impl Trial {
     }
 
     /// Runs, looks, heals, sweeps and looks again; the error is the promise that was broken.
-    pub(super) async fn run(&self) -> Result<Ran, String> {
-        let rig = Rig::start();
+    pub(crate) async fn run(&self) -> Result<Ran, String> {
+        let world = W::start();
         let mut said = Vec::new();
-        let ran = self.run_on(&rig, &mut said).await;
+        let ran = self.run_in(&world, &mut said).await;
         ran.map_err(|wrong| {
             format!(
                 "{}: {:?} at {}: {wrong}\n  {}\n  requests: {:?}",
-                self.subject.spec,
+                self.subject.identity,
                 self.ending,
                 self.at,
                 said.join("\n  "),
-                rig.log()
+                world.log()
             )
         })
     }
 
-    async fn run_on(&self, rig: &Rig, said: &mut Vec<String>) -> Result<Ran, String> {
+    async fn run_in(&self, world: &W, said: &mut Vec<String>) -> Result<Ran, String> {
         let patient = match self.ending {
-            Ending::Nothing => LONG,
-            _ => PATIENT,
+            Ending::Nothing => W::LONG,
+            _ => W::PATIENT,
         };
-        let (mut spec, targets) = self.subject.on(rig, patient);
-        let strangers = seed_strangers(rig);
-        if let Ending::Panic(when) = self.ending {
-            let mut at = 0;
-            each_step(&mut spec.case, &mut |step| {
-                if at == self.at {
-                    let_panic(step, when);
-                }
-                at += 1;
-            });
-        }
+        let mut case = self.subject.take(patient);
+        let target = Arc::new(world.target(&case.spec.target));
+        let targets = BTreeMap::from([(target.name.clone(), target.clone())]);
+        case.spec.target = target;
+        let strangers = world.seed_strangers().await;
+        case.panics.at(match self.ending {
+            Ending::Panic(when) => Some((self.at, when)),
+            _ => None,
+        });
         let books = Books::open(self.on_disk);
         let journal = Arc::new(Refusing {
             inner: books.journal(),
@@ -217,10 +148,11 @@ impl Trial {
                 _ => None,
             },
         });
-        let verdict = self.perform(&spec, rig, journal.clone()).await;
+        let verdict = self.perform(&case.spec, world, journal.clone()).await;
+        self.subject.put_back(case);
         let writes = journal.writes.load(Ordering::Relaxed);
         drop(journal);
-        let requests = rig.log();
+        let requests = world.log();
         said.push(format!("verdict {verdict:?}"));
 
         let owed = books.journal().owed();
@@ -228,31 +160,27 @@ impl Trial {
         if let Some(held) = owed.iter().find(|owed| owed.held) {
             return Err(format!("record {} is still held", held.id.0));
         }
-        all_owed(&rig.alive(), &strangers, &owed)?;
+        all_owed(world, &strangers, &owed)?;
 
-        rig.heal_all();
+        world.heal();
         let books = books.reopened()?;
-        let sweep = Sweep::new(books.journal(), &targets);
-        let mut left = sweep.until(|| is_stuck(rig, &books.journal())).await;
-        said.extend(left.iter().map(|owed| format!("left {owed:?}")));
-        if !twins(rig).is_empty() {
-            said.push("a person takes one of two away".into());
-            loud(rig, &strangers, &left)?;
-            for name in twins(rig) {
-                rig.take_away(&name);
-            }
-            left = Sweep::new(books.journal(), &targets).until(|| false).await;
+        self.sweep(world, &books, &targets, &strangers, said)
+            .await?;
+        if let Some(lost) = strangers
+            .iter()
+            .find(|thing| !thing.is_among(&world.alive()))
+        {
+            return Err(format!("{lost:?} is gone and was not ours"));
         }
-        if !left.is_empty() {
-            return Err(format!("still owed: {left:?}"));
+        let created = world.created();
+        if let Some(theirs) = world
+            .deleted()
+            .iter()
+            .find(|thing| !thing.is_among(&created))
+        {
+            return Err(format!("{theirs:?} was deleted and is not ours"));
         }
-        if rig.alive() != strangers.iter().cloned().collect::<Vec<_>>() {
-            return Err(format!("alive at the end: {:?}", rig.alive()));
-        }
-        let created = rig.created();
-        if let Some(theirs) = rig.deleted().iter().find(|name| !created.contains(name)) {
-            return Err(format!("{theirs} was deleted and is not ours"));
-        }
+        world.intact().await?;
         Ok(Ran {
             verdict,
             requests,
@@ -260,10 +188,43 @@ impl Trial {
         })
     }
 
+    /// Afterwards nothing of ours is there, and nothing is owed.
+    async fn sweep(
+        &self,
+        world: &W,
+        books: &Books,
+        targets: &BTreeMap<String, Arc<Target>>,
+        strangers: &BTreeSet<Thing>,
+        said: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let sweep = || Sweep::new::<W>(books.journal(), targets);
+        let is_stuck = || !world.twins().is_empty() && books.journal().owed().iter().any(says_why);
+        let mut left = sweep().until(is_stuck).await;
+        said.extend(left.iter().map(|owed| format!("left {owed:?}")));
+        if !world.twins().is_empty() {
+            said.push("a person takes one of two away".into());
+            loud(world, strangers, &left)?;
+            for thing in world.twins() {
+                world.take_away(&thing).await;
+            }
+            left = sweep().until(|| false).await;
+        }
+        if !left.is_empty() {
+            return Err(format!("still owed: {left:?}"));
+        }
+        let mut alive = world.alive();
+        alive.retain(|thing| !strangers.contains(thing));
+        if alive.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("alive at the end: {alive:?}"))
+        }
+    }
+
     async fn perform(
         &self,
         spec: &Scheduled,
-        rig: &Rig,
+        world: &W,
         journal: Arc<dyn Journal>,
     ) -> Option<Verdict> {
         let stop = Stop::default();
@@ -277,7 +238,7 @@ impl Trial {
             Ending::Drop => Some(Blow::Tell(dropped.clone())),
         };
         if let Some(blow) = blow {
-            rig.strike(self.at, blow);
+            world.strike(self.at, blow);
         }
         let stop = match self.ending {
             Ending::Kill => Stop {
@@ -306,7 +267,7 @@ impl Trial {
     }
 }
 
-pub(super) fn runner(journal: Arc<dyn Journal>) -> Runner {
+pub(crate) fn runner(journal: Arc<dyn Journal>) -> Runner {
     Runner {
         client: Client::new(),
         journal,
@@ -316,57 +277,30 @@ pub(super) fn runner(journal: Arc<dyn Journal>) -> Runner {
     }
 }
 
-/// Things of others with names like ours.
-pub(super) fn seed_strangers(rig: &Rig) -> BTreeSet<String> {
-    let names = [
-        format!("{INSTANCE}-{RUN}-"),
-        format!("{INSTANCE}-{RUN}-outer-of-somebody"),
-        format!("{INSTANCE}-01j0000000abb"),
-        format!("extra-{RUN}-not"),
-        INSTANCE.to_owned(),
-    ];
-    for name in &names {
-        rig.seed(name);
-    }
-    names.into()
-}
-
-/// Whatever of ours is alive, the journal owes by its name.
-pub(super) fn all_owed(
-    alive: &[String],
-    strangers: &BTreeSet<String>,
+/// Whatever of ours is alive, the journal owes.
+pub(crate) fn all_owed<W: World>(
+    world: &W,
+    strangers: &BTreeSet<Thing>,
     owed: &[Owed],
 ) -> Result<(), String> {
-    let undos: Vec<_> = owed
-        .iter()
-        .map(|owed| owed.record.undo.arguments["find"]["matches"].to_string())
-        .collect();
-    let is_owed = |name: &str| {
-        undos
-            .iter()
-            .any(|undo| undo.contains(&format!("\"{name}\"")))
+    let is_owed = |thing: &Thing| {
+        let mut records = owed.iter().map(|owed| &owed.record);
+        records.any(|record| world.is_owed_by(thing, record))
     };
+    let alive = world.alive();
     match alive
         .iter()
-        .find(|name| !strangers.contains(*name) && !is_owed(name))
+        .find(|thing| !strangers.contains(*thing) && !is_owed(thing))
     {
-        Some(lost) => Err(format!("{lost} is alive and nobody owes it")),
+        Some(lost) => Err(format!("{lost:?} is alive and nobody owes it")),
         None => Ok(()),
     }
 }
 
-/// Names that were made twice, and of which something is alive.
-fn twins(rig: &Rig) -> Vec<String> {
-    let created = rig.created();
-    let twice = |name: &String| created.iter().filter(|made| *made == name).count() > 1;
-    let alive: BTreeSet<_> = rig.alive().into_iter().filter(twice).collect();
-    alive.into_iter().collect()
-}
-
 /// Of two things with one name none may be guessed at: they stay owed, with what was inside of
 /// what, and the journal says why.
-fn loud(rig: &Rig, strangers: &BTreeSet<String>, left: &[Owed]) -> Result<(), String> {
-    all_owed(&rig.alive(), strangers, left)?;
+fn loud<W: World>(world: &W, strangers: &BTreeSet<Thing>, left: &[Owed]) -> Result<(), String> {
+    all_owed(world, strangers, left)?;
     if left.iter().any(says_why) {
         Ok(())
     } else {
@@ -374,42 +308,47 @@ fn loud(rig: &Rig, strangers: &BTreeSet<String>, left: &[Owed]) -> Result<(), St
     }
 }
 
-pub(super) fn says_why(owed: &Owed) -> bool {
+pub(crate) fn says_why(owed: &Owed) -> bool {
     owed.last
         .as_ref()
         .is_some_and(|last| last.contains("the name"))
 }
 
-fn is_stuck(rig: &Rig, journal: &Arc<dyn Journal>) -> bool {
-    !twins(rig).is_empty() && journal.owed().iter().any(says_why)
+/// A sweeper that stops when nothing is owed.
+pub(crate) struct Sweep {
+    sweeper: Sweeper,
+    at_most: Duration,
 }
 
-/// A sweeper that stops when nothing is owed.
-pub(super) struct Sweep(Sweeper);
-
 impl Sweep {
-    pub(super) fn new(journal: Arc<dyn Journal>, targets: &BTreeMap<String, Arc<Target>>) -> Self {
-        Self(Sweeper {
-            runner: Arc::new(runner(journal)),
-            targets: targets.clone(),
-            patience: Patience {
-                settle: SETTLE,
-                stuck_after: LONG,
+    pub(crate) fn new<W: World>(
+        journal: Arc<dyn Journal>,
+        targets: &BTreeMap<String, Arc<Target>>,
+    ) -> Self {
+        Self {
+            at_most: W::LONG,
+            sweeper: Sweeper {
+                runner: Arc::new(runner(journal)),
+                targets: targets.clone(),
+                patience: Patience {
+                    settle: W::SETTLE,
+                    stuck_after: W::LONG,
+                },
+                requests: mpsc::channel(1).1,
             },
-            requests: mpsc::channel(1).1,
-        })
+        }
     }
 
     /// Stops it also when something is so; says what is left.
-    pub(super) async fn until(self, mut is_so: impl FnMut() -> bool) -> Vec<Owed> {
-        let journal = self.0.runner.journal.clone();
+    pub(crate) async fn until(self, mut is_so: impl FnMut() -> bool) -> Vec<Owed> {
+        let journal = self.sweeper.runner.journal.clone();
         let so = async {
             while !is_so() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::select! {
-            left = self.0.finish(LONG, None) => left,
+            left = self.sweeper.finish(self.at_most, None) => left,
             () = so => journal.owed(),
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Folder, Owner, Stage, no_folder};
 use crate::demo::backendai::gate::{Caller, Sent};
 use crate::demo::backendai::hall::{Hall, Id, State, dashed};
-use crate::demo::backendai::refusal::{Refusal, not_permitted};
+use crate::demo::backendai::refusal::{Refusal, no_project, not_permitted};
 use crate::demo::backendai::{dates, told};
 
 type Hallway = Here<Arc<Hall>>;
@@ -33,7 +33,7 @@ pub(in crate::demo::backendai) struct Invitation {
 
 pub(super) fn routes() -> Router<Arc<Hall>> {
     Router::new()
-        .route("/folders/_/shared", get(shared))
+        .route("/folders/_/shared", get(shared).post(change_share))
         .route("/folders/{key}/share", post(share))
         .route("/folders/{key}/unshare", post(unshare).delete(unshare))
         .route("/folders/{key}/invite", post(invite))
@@ -137,6 +137,31 @@ async fn shared(
             .collect()
     });
     Ok(told(StatusCode::OK, &json!({ "shared": shared })))
+}
+
+/// Gives somebody who was let in another permission, or none; a folder that nobody knows is no error.
+async fn change_share(Here(hall): Hallway, caller: Caller, sent: Sent) -> Answer {
+    let folder = sent.id(&["vfolder", "vfolder_id"])?;
+    let user = sent.id(&["user", "user_id"])?;
+    let permission = sent.maybe(&["perm", "permission"]);
+    hall.enter(|state| {
+        if !state.accounts.users.contains_key(&user) {
+            let why = format!("User '{user}' has no personal project.");
+            return Err(no_project(why));
+        }
+        if !state.folders.contains_key(&folder) {
+            return Ok(());
+        }
+        let grants = &mut state.folder_to_change(&caller, &folder)?.grants;
+        match (permission, grants.get_mut(&user)) {
+            (Some(permission), Some(granted)) => permission.clone_into(granted),
+            (None, _) => drop(grants.remove(&user)),
+            (Some(_), None) => {}
+        }
+        Ok(())
+    })?;
+    let msg = "shared vfolder permission updated";
+    Ok(told(StatusCode::OK, &json!({ "msg": msg })))
 }
 
 /// An address that was invited before is passed over; one that is in already is refused.

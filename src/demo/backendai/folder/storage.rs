@@ -17,7 +17,7 @@ use axum::routing::{get, head, post};
 use serde_json::json;
 
 use super::calls::tree_of;
-use super::no_folder;
+use super::{no_folder, zip};
 use crate::demo::backendai::gate::{Caller, Sent, missing};
 use crate::demo::backendai::hall::{Hall, Id, State};
 use crate::demo::backendai::refusal::Refusal;
@@ -290,6 +290,7 @@ async fn no_head() -> Response {
 
 async fn download(Here(hall): Hallway, Query(query): Asked, headers: HeaderMap) -> Answer {
     let token = query.get("token").ok_or_else(bad_token)?;
+    let archive = query.get("archive").is_some_and(|text| text == "true");
     let (path, content) = hall.look(|state| {
         let Some((_, Pass::Download { folder, path })) = state.passes.get(token) else {
             return Err(bad_token());
@@ -298,12 +299,22 @@ async fn download(Here(hall): Hallway, Query(query): Asked, headers: HeaderMap) 
             .folders
             .get(folder)
             .and_then(|folder| folder.tree.as_ref());
-        let node = tree.and_then(|tree| tree.get(path));
-        let content = node.ok_or_else(no_file)?.content.clone();
+        let tree = tree.ok_or_else(no_file)?;
+        if archive {
+            let files = tree.files_below(path).ok_or_else(no_file)?;
+            return Ok((format!("{path}.zip"), zip::archive(&files).into()));
+        }
+        let node = tree.get(path).ok_or_else(no_file)?;
+        let content = node.content.clone();
         let content = content.ok_or_else(|| bad_request("The file is not a regular file."))?;
         Ok((path.clone(), content))
     })?;
-    Ok(part(&path, &content, headers.get(RANGE)))
+    let mut answer = part(&path, &content, headers.get(RANGE));
+    if archive {
+        let kind = HeaderValue::from_static("application/zip");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    Ok(answer)
 }
 
 /// The file, or the part of it that is asked for.

@@ -66,6 +66,25 @@ impl Tree {
         Ok(inside.collect())
     }
 
+    /// All files below a directory, with their paths from there; `None` if there is no such directory.
+    pub(in crate::demo::backendai) fn files_below(
+        &self,
+        path: &str,
+    ) -> Option<Vec<(&str, &Bytes)>> {
+        self.list(path).ok()?;
+        let path = clean(path).ok()?;
+        let inside = self.0.iter().filter_map(|(name, node)| {
+            let rest = name.strip_prefix(&path)?;
+            let rest = if path.is_empty() {
+                rest
+            } else {
+                rest.strip_prefix('/')?
+            };
+            Some((rest, node.content.as_ref()?))
+        });
+        Some(inside.collect())
+    }
+
     fn make_parents(&mut self, path: &str, now: Duration) {
         for (end, _) in path.match_indices('/') {
             self.make(path.get(..end).unwrap_or_default().to_owned(), None, now);
@@ -174,6 +193,10 @@ mod tests {
         assert_eq!(tree.list("one.txt"), Err(Unstorable::Missing));
         assert_eq!(tree.list("../x"), Err(Unstorable::Outside));
         assert_eq!(tree.size(), (4, 4));
+        let below = tree.files_below("nested").unwrap();
+        assert_eq!(below, [("inner/x.txt", &Bytes::from("x"))]);
+        assert_eq!(tree.files_below("").unwrap().len(), 2);
+        assert_eq!(tree.files_below("one.txt"), None);
         tree.move_to("nested", "moved/there", NOW).unwrap();
         assert_eq!(names(&tree, "moved/there/inner"), ["x.txt"]);
         assert_eq!(tree.move_to("nested", "x", NOW), Err(Unstorable::Missing));

@@ -65,21 +65,15 @@ impl Query {
 }
 
 impl Outcome {
-    fn write(&mut self, text: String) {
-        self.written.push(Written {
-            at: self.takes,
-            stream: "stdout",
-            text,
-        });
+    fn write(&mut self, stream: &'static str, text: String) {
+        let at = self.takes;
+        self.written.push(Written { at, stream, text });
     }
 
     fn fail(&mut self, code: i64, error: &str) {
         self.exit_code = code;
-        self.written.push(Written {
-            at: self.takes,
-            stream: "stderr",
-            text: format!("Traceback (most recent call last):\n{error}\n"),
-        });
+        let text = format!("Traceback (most recent call last):\n{error}\n");
+        self.write("stderr", text);
     }
 }
 
@@ -184,8 +178,10 @@ fn statement(
     }
     if let Some(argument) = called(text, &["print"]) {
         let argument = argument.trim_end_matches(", flush=True").trim();
-        let text = value(argument, variables).ok_or_else(|| wrong(text))?;
-        outcome.write(format!("{text}\n"));
+        let told = argument.strip_suffix(", file=sys.stderr");
+        let stream = told.map_or("stdout", |_| "stderr");
+        let shown = value(told.unwrap_or(argument), variables).ok_or_else(|| wrong(text))?;
+        outcome.write(stream, format!("{shown}\n"));
         return Ok(());
     }
     if let Some(argument) = called(text, &["time.sleep", "sleep"]) {
@@ -203,7 +199,7 @@ fn statement(
     }
     let shown = value(text, variables).ok_or_else(|| wrong(text))?;
     if is_last {
-        outcome.write(shown);
+        outcome.write("stdout", shown);
     }
     Ok(())
 }
@@ -257,7 +253,7 @@ pub(super) fn batch(command: &str) -> Outcome {
         .split(';')
         .filter_map(|text| text.trim().strip_prefix("echo "));
     for text in echoed {
-        outcome.write(format!("{text}\n"));
+        outcome.write("stdout", format!("{text}\n"));
     }
     outcome
 }
@@ -316,6 +312,10 @@ mod tests {
         assert_eq!(run(""), (vec![], 0, 0));
         let slow = "import time\nfor i in range(3):\n  print(i, flush=True)\n  time.sleep(2)";
         assert_eq!(run(slow), (out("0\n1\n2\n"), 0, 6));
+        let both = "import sys; print('x', file=sys.stderr); sys.exit(3)";
+        let (console, ended, _) = run(both);
+        assert!(console[0].1.starts_with("x\nTraceback"), "{console:?}");
+        assert_eq!((console.len(), console[0].0, ended), (1, "stderr", 3));
         for (code, exit_code) in [("some wrong command", 1), ("import sys; sys.exit(2)", 2)] {
             let (console, ended, _) = run(code);
             assert_eq!(

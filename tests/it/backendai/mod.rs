@@ -1,0 +1,6 @@
+//! The built-in Backend.AI specs against the stand-in: that they pass, that they unwind, and what
+//! they say when something is wrong.
+
+mod clock;
+mod cluster;
+mod unwinding;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::api::{Api, encoded};
@@ -97,7 +97,7 @@ async fn watch(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, &'static s
         // Looking is the fallback: whether the manager is there at all shows then.
         let streams = events.open(api).await.unwrap_or(false);
         // After the stream is open, so that nothing falls between the two.
-        let seen = look(&order.session, api).await?;
+        let seen = look(order, api).await?;
         if reached(order, &seen)? {
             return Ok((seen, "look"));
         }
@@ -193,20 +193,27 @@ fn of_event(event: &str, reason: &str) -> Seen {
 /// It tells of sessions that are gone, too, and with what result they ended.
 const LOOK: &str = "query($id: UUID!) { compute_session(id: $id) { status status_info result } }";
 
-async fn look(session: &str, api: &mut Api<'_, '_>) -> Result<Seen, Failure> {
-    let data = api.query(LOOK, json!({ "id": session })).await?;
-    let node = &data["compute_session"];
+async fn look(order: &Order, api: &mut Api<'_, '_>) -> Result<Seen, Failure> {
+    let data = api.query(LOOK, json!({ "id": order.session })).await?;
+    Ok(of_node(order.until, &data["compute_session"]))
+}
+
+/// What the manager's record of a session says to somebody who waits for this.
+fn of_node(until: Until, node: &Value) -> Seen {
     let word = |key: &str| node[key].as_str().unwrap_or_default();
     let info = word("status_info").to_owned();
-    Ok(match (word("result"), word("status")) {
+    let is_gone = GONE.contains(&word("status"));
+    match (word("result"), word("status")) {
+        // Who does not wait for a result must not have the end hidden by one.
+        _ if is_gone && [Until::Terminated, Until::Running].contains(&until) => Seen::Ended(info),
         ("SUCCESS", _) => Seen::Succeeded(info),
         ("FAILURE", _) => Seen::Failed(info),
         (_, "RUNNING") => Seen::Running,
         (_, "") => Seen::Ended("the manager does not know it".to_owned()),
         (_, "ERROR") => Seen::Ended(format!("ERROR: {info}")),
-        (_, status) if GONE.contains(&status) => Seen::Ended(info),
+        _ if is_gone => Seen::Ended(info),
         (_, status) => Seen::Underway(status.to_owned()),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +241,28 @@ mod tests {
             (Fail, "session_brand_new", Some(false)),
         ] {
             assert_eq!(check(until, event, "why"), judged, "{until:?} {event}");
+        }
+    }
+
+    #[test]
+    fn a_result_does_not_hide_the_end() {
+        let why = || "why".to_owned();
+        for (until, words, seen) in [
+            (Until::Terminated, "TERMINATED SUCCESS", Seen::Ended(why())),
+            (Until::Terminated, "TERMINATED FAILURE", Seen::Ended(why())),
+            (
+                Until::Terminated,
+                "TERMINATING FAILURE",
+                Seen::Failed(why()),
+            ),
+            (Until::Running, "TERMINATED SUCCESS", Seen::Ended(why())),
+            (Until::Running, "CANCELLED UNDEFINED", Seen::Ended(why())),
+            (Until::Failure, "TERMINATED FAILURE", Seen::Failed(why())),
+            (Until::Failure, "RUNNING UNDEFINED", Seen::Running),
+        ] {
+            let (status, result) = words.split_once(' ').unwrap();
+            let node = json!({ "status": status, "status_info": "why", "result": result });
+            assert_eq!(of_node(until, &node), seen, "{until:?} {words}");
         }
     }
 }

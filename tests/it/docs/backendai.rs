@@ -152,20 +152,17 @@ fn captures(entry: &Entry) -> Vec<String> {
 fn actions() -> String {
     let mut text = String::new();
     for entry in &backendai::ENTRIES {
-        let kind = if entry.is_resource {
-            "A resource: "
+        let (first, rest) = entry.summary.split_at(1);
+        let summary = if entry.is_resource {
+            format!("A resource that {}", entry.summary)
         } else {
-            ""
+            first.to_uppercase() + rest
         };
         let captures = match captures(entry).join(", ") {
             none if none.is_empty() => String::new(),
             captures => format!(" Captures {captures}."),
         };
-        let _ = write!(
-            text,
-            "\n### `{}`\n\n{kind}{}.{captures}\n\n",
-            entry.name, entry.summary
-        );
+        let _ = write!(text, "\n### `{}`\n\n{summary}.{captures}\n\n", entry.name);
         text.push_str("| key | | what |\n|---|---|---|\n");
         for key in entry.keys {
             let required = if key.required { "required" } else { "" };
@@ -259,5 +256,24 @@ fn the_table_of_results_is_written_from_runs() {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         succeed("scripts/backendai-table", &arguments);
     }
-    insta::assert_snapshot!(std::fs::read_to_string(path("page")).unwrap(), @"");
+    insta::assert_snapshot!(std::fs::read_to_string(path("page")).unwrap(), @r"
+    before
+    <!-- results: begin -->
+
+    Line 26: 2 not applicable, 1 pass. Line 24.09: 1 fail, 2 not run.
+
+    | spec | variant | line 26 | line 24.09 |
+    |---|---|---|---|
+    | `a` |  | pass, in part [1] | **fail** status at `get`: `a \| b` |
+    | `b` |  | not applicable [2] | - |
+    | `c` |  | not applicable [2] | - |
+
+    What the clusters answered:
+
+    1. `files`: `` no `x` ``
+    2. `proxy`: `is 500`
+
+    <!-- results: end -->
+    after
+    ");
 }

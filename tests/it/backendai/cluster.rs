@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::rig::{Blow, Blows, Dropped, Overdue, Resettable, Switch, bend};
-use crate::unwind::{INSTANCE, RUN, Thing, World};
+use crate::unwind::{ENDPOINT, INSTANCE, RUN, Thing, World};
 
 pub(crate) const ACCESS_KEY: &str = "AKIAOPERATOROPERATOR";
 pub(crate) const SECRET_KEY: &str = "the-operators-secret-key-of-40-letters-xx";
@@ -42,6 +42,28 @@ type Router = TowerToHyperService<axum::Router>;
 /// A key pair.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys(pub(crate) String, pub(crate) String);
+
+/// These specs, on a stand-in.
+pub(crate) fn config(names: &str) -> String {
+    format!(
+        r#"[tester]
+instance = "{INSTANCE}"
+[target.cluster]
+type = "backendai"
+endpoint = "{ENDPOINT}"
+access_key = "{ACCESS_KEY}"
+secret_key = "{SECRET_KEY}"
+[target.cluster.vars]
+image = "{IMAGE}"
+pause = "2s"
+[[probe]]
+name = "all"
+target = "cluster"
+interval = "1h"
+names = ["{names}"]
+"#
+    )
+}
 
 /// A stand-in that listens. It stops when it is dropped.
 pub(crate) struct Cluster {

@@ -305,3 +305,60 @@ pub(super) fn filled(object: Value) -> Value {
     let entries = entries.into_iter().filter(|(_, value)| !empty(value));
     Value::Object(entries.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Cause;
+
+    fn no(reason: Reason, what: &str) -> Result<Option<()>, Failure> {
+        Err(Failure::new(reason, what))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_attempted_until_the_time_is_nearly_over() {
+        let begun = Instant::now();
+        let mut patience = Patience::until(begun + Duration::from_secs(10));
+        let mut attempts = 0;
+        let told = loop {
+            attempts += 1;
+            let refusal = no(Reason::Status, &format!("mounted {attempts}"));
+            match patience.judge(refusal).await {
+                Ok(None) => {}
+                ended => break ended.unwrap_err(),
+            }
+        };
+        assert_eq!(told.message, format!("mounted {attempts}"));
+        // A pause grows to two seconds, so that the last attempt is that near to the end.
+        assert!(
+            begun.elapsed() > Duration::from_secs(8) && begun.elapsed() < Duration::from_secs(10)
+        );
+        assert!((5..20).contains(&attempts));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_or_no_refusal_ends_it_at_once() {
+        let begun = Instant::now();
+        let mut patience = Patience::until(begun + Duration::from_secs(10));
+        assert!(matches!(patience.judge(Ok(Some(7))).await, Ok(Some(7))));
+        for reason in [
+            Reason::Connect,
+            Reason::Auth,
+            Reason::Quota,
+            Reason::Protocol,
+        ] {
+            assert!(patience.judge(no(reason, "")).await.is_err());
+        }
+        let ours: Result<Option<()>, _> = Err(Failure::new(Cause::Secret, ""));
+        assert!(patience.judge(ours).await.is_err());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_takes_its_time_is_told_so() {
+        let mut patience = Patience::until(Instant::now() + Duration::from_millis(300));
+        assert!(matches!(patience.judge(Ok(None::<()>)).await, Ok(None)));
+        let late = patience.judge(Ok(None::<()>)).await.unwrap_err();
+        assert_eq!(late.fault, Fault::Target(Reason::Timeout));
+    }
+}

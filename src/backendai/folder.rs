@@ -36,6 +36,8 @@ pub(super) struct Order {
 #[serde(deny_unknown_fields)]
 pub(super) struct Mark {
     name: String,
+    /// The project whose folder it is.
+    group: Option<String>,
 }
 
 impl Order {
@@ -79,7 +81,7 @@ impl Thing for Folder {
         ),
         Key::optional("permission", "\"ro\", \"rw\" (the default) or \"wd\""),
         Key::optional("cloneable", "true if it may be cloned"),
-        Key::optional("group", "the id of a project that owns it, instead of us"),
+        Key::optional("group", "the id of a project that owns it, instead of us").recorded(),
         Key::optional(
             "clone_of",
             "the id of a folder: it is made as a clone of that one",
@@ -93,6 +95,7 @@ impl Thing for Folder {
     fn mark(order: &Order) -> Mark {
         Mark {
             name: order.called.clone(),
+            group: order.group.clone(),
         }
     }
 
@@ -129,7 +132,14 @@ impl Thing for Folder {
 
     async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{}%", mark.name)));
-        let found = look(&filter, 0, api).await?;
+        let mut found = look(&filter, 0, api).await?;
+        if let Some(group) = &mark.group {
+            for folder in of_project(group, api).await? {
+                if found.iter().all(|known| known.id != folder.id) {
+                    found.push(folder);
+                }
+            }
+        }
         let ours = found.into_iter().filter(|folder| folder.name == mark.name);
         only(ours.map(|folder| folder.ids()).collect())
     }
@@ -155,6 +165,7 @@ impl Thing for Folder {
         let listed = all.into_iter().map(|folder| {
             let mark = Mark {
                 name: folder.name.clone(),
+                group: None,
             };
             let ids = folder.ids();
             (folder.name, mark, ids)
@@ -183,6 +194,14 @@ struct Found {
 }
 
 impl Found {
+    fn read(item: &Value) -> Result<Self, Failure> {
+        Ok(Self {
+            id: plain_id(&text(item, "/id")?),
+            name: given_name(&text(item, "/name")?).to_owned(),
+            status: text(item, "/status")?,
+        })
+    }
+
     fn ids(&self) -> Ids {
         [("id".to_owned(), self.id.as_str().into())].into()
     }
@@ -203,14 +222,32 @@ async fn look(filter: &str, offset: usize, api: &mut Api<'_, '_>) -> Result<Vec<
         let what = "the search for folders has no list in its answer";
         return Err(Failure::new(Reason::Protocol, what));
     };
-    let found = items.iter().map(|item| {
-        Ok(Found {
-            id: plain_id(&text(item, "/id")?),
-            name: given_name(&text(item, "/name")?).to_owned(),
-            status: text(item, "/status")?,
-        })
-    });
-    found.collect()
+    items.iter().map(Found::read).collect()
+}
+
+/// The folders of a project: the search shows them to administrators only.
+async fn of_project(group: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure> {
+    let path = format!("/folders?group_id={}", encoded(group));
+    let Some(answer) = api.get_if_there(&path).await? else {
+        // The project is gone, and its folders with it.
+        return Ok(Vec::new());
+    };
+    let Some(items) = answer.as_array() else {
+        let what = "the list of a project's folders is no list";
+        return Err(Failure::new(Reason::Protocol, what));
+    };
+    items.iter().map(Found::read).collect()
+}
+
+/// The folder that has this id, as far as anything tells of it.
+async fn with_id(id: &str, api: &mut Api<'_, '_>) -> Result<Option<Found>, Failure> {
+    let filter = format!("id == {}", quoted(&dashed(id)));
+    if let Some(found) = look(&filter, 0, api).await?.pop() {
+        return Ok(Some(found));
+    }
+    let path = format!("/folders/{}", encoded(id));
+    let folder = api.get_if_there(&path).await?;
+    folder.as_ref().map(Found::read).transpose()
 }
 
 /// Removes a folder, from whatever state it is in, and waits until nothing tells of it.
@@ -235,8 +272,7 @@ async fn advance(
     let body = json!({ "id": id });
     let mut before = String::new();
     loop {
-        let filter = format!("id == {}", quoted(&dashed(id)));
-        let Some(folder) = look(&filter, 0, api).await?.pop() else {
+        let Some(folder) = with_id(id, api).await? else {
             return Ok(Some(*was_there));
         };
         *was_there = true;

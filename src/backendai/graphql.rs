@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::optional("variables", "values for its variables"),
     Key::optional(
         "expect_errors",
-        "true if it must be refused: by errors, or by `ok: false`",
+        "true if it must be refused: by errors, or by `ok: false`; `expect` then says with what",
     ),
 ];
 
@@ -62,11 +62,12 @@ impl GraphQl {
         let body = json!({ "query": order.query, "variables": order.variables });
         let mut api = Api::new(context);
         let reply = api.send(Method::POST, GRAPHQL, Some(&body)).await?;
-        if order.expect_errors {
-            let answer = accepted(&reply, "the GraphQL call")?;
-            return refused(&answer);
-        }
-        answered(&reply).map_err(|failure| self.captures.hush(&reply, failure))?;
+        let answer = if order.expect_errors {
+            accepted(&reply, "the GraphQL call").and_then(|answer| refused(&answer))
+        } else {
+            answered(&reply).map(|_| ())
+        };
+        answer.map_err(|failure| self.captures.hush(&reply, failure))?;
         self.expect
             .check(&reply, scope)
             .map_err(|failure| {
@@ -85,14 +86,14 @@ impl GraphQl {
 }
 
 /// An answer that should be a refusal.
-fn refused(answer: &Value) -> Result<Done, Failure> {
+fn refused(answer: &Value) -> Result<(), Failure> {
     let errors = answer["errors"]
         .as_array()
         .is_some_and(|errors| !errors.is_empty());
     let fields = answer["data"].as_object().into_iter().flatten();
     let said_no = |(_, answer): (&String, &Value)| answer["ok"] == Value::Bool(false);
     if errors || fields.into_iter().any(said_no) {
-        return Ok(Done::default());
+        return Ok(());
     }
     let what = format!(
         "the target accepted what it should refuse; the answer begins: {}",

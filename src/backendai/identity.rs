@@ -24,9 +24,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-backendai-requestid");
 /// What the manager assumes, and therefore what is signed, where there is no `Content-Type`.
 const NO_CONTENT_TYPE: &str = "application/octet-stream";
 
-/// How long nothing is sent after the manager's rate limit was reached. Its window is 15 minutes;
-/// it tells how long that is, but not when it began.
+/// How long nothing is sent after the manager's rate limit was reached, when it does not tell when
+/// its window ends (before 26 it does not). The window is 15 minutes.
 const PAUSE: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(900);
 
 /// The key pair of a target, still closed.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Identity for User {
     ) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         async move {
             if self.manager.is_paused() {
-                let what = "the manager's limit of requests was reached less than a minute ago";
+                let what = "the manager's limit of requests is used up: nothing is sent until it lets us again";
                 return Err(Failure::new(Reason::Quota, what).without_effect());
             }
             let host = wire.endpoint.authority();
@@ -101,10 +102,14 @@ impl Identity for User {
     }
 
     fn heard(&self, answer: &Answer) {
-        let left = answer.headers.get("x-ratelimit-remaining");
-        let left = left.and_then(|left| left.to_str().ok()?.trim().parse::<i64>().ok());
-        if answer.status == 429 || left.is_some_and(|left| left <= 0) {
-            *self.manager.pause() = Some(Instant::now() + PAUSE);
+        let number = |name: &str| -> Option<u64> {
+            let text = answer.headers.get(name)?.to_str().ok()?;
+            text.trim().parse().ok()
+        };
+        if answer.status == 429 || number("x-ratelimit-remaining") == Some(0) {
+            let reset = number("x-ratelimit-reset").map(Duration::from_secs);
+            let pause = reset.map_or(PAUSE, |reset| reset.min(WINDOW));
+            *self.manager.pause() = Some(Instant::now() + pause);
         }
         if answer.status == 400 && problem(answer).is_some_and(|p| p.names_version) {
             self.manager.agreed.forget();

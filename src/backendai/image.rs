@@ -3,12 +3,12 @@
 //! The cluster of our tests has no registry; this is held against the stand-in only.
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, encoded, text};
 use super::task::follow;
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::Failure;
 use crate::spec::Capture;
@@ -24,13 +24,6 @@ pub(super) struct Order {
     session: String,
 }
 
-/// What finds an image again.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    name: String,
-}
-
 impl Thing for Image {
     const KIND: &'static str = "backendai.image";
     const KEYS: &'static [Key] = &[
@@ -43,12 +36,10 @@ impl Thing for Image {
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
     type Order = Order;
-    type Mark = Mark;
+    type Mark = Named;
 
-    fn mark(order: &Order) -> Mark {
-        Mark {
-            name: order.called.clone(),
-        }
+    fn mark(order: &Order) -> Named {
+        Named::by(&order.called)
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -63,7 +54,7 @@ impl Thing for Image {
         Ok(vec![open("id", id)])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let data = api.query(CUSTOMIZED, json!({})).await?;
         let images = data["customized_images"].as_array();
         let ours = images.into_iter().flatten().filter(|image| {
@@ -74,7 +65,7 @@ impl Thing for Image {
         only(ours.map(ids).collect::<Result<_, Failure>>()?)
     }
 
-    async fn remove(mark: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(mark: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         if Self::find(mark, api).await?.is_none() {
             return Ok(false);
         }

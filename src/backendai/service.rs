@@ -4,11 +4,11 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, id, only, open};
 use crate::action::{Built, Key, Keys, Shape};
 use crate::outcome::{Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Work};
@@ -36,13 +36,6 @@ pub(super) struct Order {
     public: bool,
     mount_destination: Option<String>,
     definition_path: Option<String>,
-}
-
-/// What finds a service again.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    name: String,
 }
 
 impl Order {
@@ -113,12 +106,10 @@ impl Thing for Service {
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false), ("name", false)];
     type Order = Order;
-    type Mark = Mark;
+    type Mark = Named;
 
-    fn mark(order: &Order) -> Mark {
-        Mark {
-            name: order.called.clone(),
-        }
+    fn mark(order: &Order) -> Named {
+        Named::by(&order.called)
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -127,14 +118,14 @@ impl Thing for Service {
         Ok(vec![open("id", id), open("name", order.called.as_str())])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let alive = alive(api).await?;
         let ours = alive.into_iter().filter(|(name, _)| *name == mark.name);
         only(ours.map(|(_, id)| named(id)).collect())
     }
 
     /// A deleted service is only marked: it is gone when its sessions are.
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         let id = id(ids)?;
         let path = format!("/services/{}", encoded(&id));
         let was_there = api.remove(Method::DELETE, &path, None).await?;
@@ -152,11 +143,11 @@ impl Thing for Service {
     async fn list(
         prefix: &str,
         api: &mut Api<'_, '_>,
-    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+    ) -> Result<Vec<(String, Named, Ids)>, Failure> {
         let alive = alive(api).await?.into_iter();
         let ours = alive.filter(|(name, _)| name.starts_with(prefix));
         Ok(ours
-            .map(|(name, id)| (name.clone(), Mark { name }, named(id)))
+            .map(|(name, id)| (name.clone(), Named { name }, named(id)))
             .collect())
     }
 }

@@ -3,13 +3,13 @@
 //! How it fares is watched by `backendai.await`, so that enqueueing and starting are timed apart.
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::api::{Api, accepted, encoded, filled, text};
 use super::folder::quoted;
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -45,13 +45,6 @@ pub(super) struct Order {
     dependencies: Vec<String>,
     max_wait: Option<u32>,
     expect_status: Option<String>,
-}
-
-/// What finds a session again.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    name: String,
 }
 
 impl Order {
@@ -165,12 +158,10 @@ impl Thing for Session {
     const WRITES: &'static [(&'static str, bool)] =
         &[("id", false), ("name", false), ("status", false)];
     type Order = Order;
-    type Mark = Mark;
+    type Mark = Named;
 
-    fn mark(order: &Order) -> Mark {
-        Mark {
-            name: order.called.clone(),
-        }
+    fn mark(order: &Order) -> Named {
+        Named::by(&order.called)
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -199,7 +190,7 @@ impl Thing for Session {
         ])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let path = format!("/session/_/match?id={}", encoded(&mark.name));
         let answer = api.get(&path).await?;
         let Some(matches) = answer["matches"].as_array() else {
@@ -218,7 +209,7 @@ impl Thing for Session {
     async fn list(
         prefix: &str,
         api: &mut Api<'_, '_>,
-    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+    ) -> Result<Vec<(String, Named, Ids)>, Failure> {
         let name = quoted(&format!("{prefix}%"));
         let filter =
             format!(r#"name like {name} & status != "TERMINATED" & status != "CANCELLED""#);
@@ -228,7 +219,7 @@ impl Thing for Session {
         for item in items.and_then(Value::as_array).into_iter().flatten() {
             let name = text(item, "/name")?;
             let id = text(item, "/session_id")?;
-            let mark = Mark { name: name.clone() };
+            let mark = Named::by(&name);
             listed.push((name, mark, [("id".to_owned(), id.into())].into()));
         }
         Ok(listed)
@@ -237,7 +228,7 @@ impl Thing for Session {
     /// A destroyed session is only marked: it is gone when its containers are. One that lingers is
     /// destroyed by force when half of the time is over; before, some managers refuse to destroy
     /// what is just starting or ending.
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         let path = format!("/session/{}", encoded(&id(ids)?));
         let left = api.context.deadline - Instant::now();
         let half = api.context.deadline - left / 2;

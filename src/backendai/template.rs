@@ -1,11 +1,11 @@
 //! `backendai.template`: a template that sessions are made from.
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, id, only, open};
 use crate::action::Key;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -25,13 +25,6 @@ pub(super) struct Order {
     domain: String,
     scaling_group: String,
     resources: Map<String, Value>,
-}
-
-/// What finds a template again.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    name: String,
 }
 
 impl Order {
@@ -88,12 +81,10 @@ impl Thing for Template {
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
     type Order = Order;
-    type Mark = Mark;
+    type Mark = Named;
 
-    fn mark(order: &Order) -> Mark {
-        Mark {
-            name: order.called.clone(),
-        }
+    fn mark(order: &Order) -> Named {
+        Named::by(&order.called)
     }
 
     async fn make(order: &Order, api: &mut Api<'_, '_>) -> Result<Vec<Capture>, Failure> {
@@ -103,7 +94,7 @@ impl Thing for Template {
         Ok(vec![open("id", text(&answer, "/0/id")?)])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
         let listed = all(api).await?;
         let ours = listed
             .iter()
@@ -111,7 +102,7 @@ impl Thing for Template {
         only(ours.map(ids).collect::<Result<_, _>>()?)
     }
 
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
         let path = format!("/template/session/{}", encoded(&id(ids)?));
         api.remove(Method::DELETE, &path, None).await
     }
@@ -119,7 +110,7 @@ impl Thing for Template {
     async fn list(
         prefix: &str,
         api: &mut Api<'_, '_>,
-    ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
+    ) -> Result<Vec<(String, Named, Ids)>, Failure> {
         let listed = all(api).await?;
         let named = listed.iter().filter_map(|one| {
             let name = one["name"]
@@ -128,7 +119,7 @@ impl Thing for Template {
             Some((name.to_owned(), one))
         });
         named
-            .map(|(name, one)| Ok((name.clone(), Mark { name }, ids(one)?)))
+            .map(|(name, one)| Ok((name.clone(), Named { name }, ids(one)?)))
             .collect()
     }
 }

@@ -6,8 +6,8 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::api::Api;
@@ -17,6 +17,21 @@ use crate::spec::{
     Action, Capture, Context, DEFAULT_TEARDOWN, Done, Listed, Record, Resource, Undo, Undone, Work,
 };
 use crate::text::Fields;
+
+/// The mark of what is found by its name alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    pub(super) name: String,
+}
+
+impl Named {
+    pub(super) fn by(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+        }
+    }
+}
 
 /// What names a thing on the target: its captures that are no secrets.
 pub(super) type Ids = BTreeMap<String, Value>;

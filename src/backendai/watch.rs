@@ -91,10 +91,7 @@ impl Action for Await {
             let name = Value::from(&*context.run.name);
             let order: Order = self.keys.render(context.scope, [("called", name)])?;
             let (seen, seen_by) = watch(&order, &mut Api::new(context)).await?;
-            let reason = match &seen {
-                Seen::Succeeded(reason) | Seen::Failed(reason) | Seen::Ended(reason) => reason,
-                Seen::Running | Seen::Underway(_) => "",
-            };
+            let reason = seen.reason();
             if let Some(expected) = &order.reason
                 && reason != expected
             {
@@ -118,7 +115,7 @@ async fn watch(order: &Order, api: &mut Api<'_, '_>) -> Result<(Seen, &'static s
         let streams = events.open(api).await.unwrap_or(false);
         // After the stream is open, so that nothing falls between the two.
         let seen = look(&order.session, api).await?;
-        if judge(order.until, &seen)? {
+        if reached(order, &seen)? {
             return Ok((seen, "look"));
         }
         if let Seen::Underway(state) = &seen {
@@ -144,11 +141,18 @@ async fn listen(order: &Order, events: &mut Events) -> Result<Option<Seen>, Fail
             continue;
         }
         let seen = of_event(&event, data["reason"].as_str().unwrap_or_default());
-        if judge(order.until, &seen)? {
+        if reached(order, &seen)? {
             return Ok(Some(seen));
         }
     }
     Ok(None)
+}
+
+/// Whether it got where it should, and why is known if that matters: a session has its result a
+/// moment before its reason.
+fn reached(order: &Order, seen: &Seen) -> Result<bool, Failure> {
+    let is_told = order.reason.is_none() || !seen.reason().is_empty();
+    judge(order.until, seen).map(|reached| reached && is_told)
 }
 
 /// Whether it got where it should; a failure if it cannot any more.
@@ -173,6 +177,14 @@ fn judge(until: Until, seen: &Seen) -> Result<bool, Failure> {
 }
 
 impl Seen {
+    /// Why it ended, if it has.
+    fn reason(&self) -> &str {
+        match self {
+            Self::Succeeded(reason) | Self::Failed(reason) | Self::Ended(reason) => reason,
+            Self::Running | Self::Underway(_) => "",
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Running => "running".to_owned(),

@@ -118,11 +118,8 @@ impl Context<'_> {
     /// If there is no answer.
     pub async fn send(&mut self, mut request: Request) -> Result<Answer, Failure> {
         self.dress(&mut request).await?;
+        let phases = attempt(self.http);
         let endpoint = &self.target.endpoint;
-        let at = self.http.len();
-        // In its place before the request is sent: an attempt that is dropped leaves its phases.
-        self.http.push(HttpPhases::default());
-        let phases = &mut self.http[at];
         let sent = self
             .client
             .send(endpoint, request, self.connections, phases);
@@ -133,33 +130,28 @@ impl Context<'_> {
         Ok(answer)
     }
 
-    /// Sends one request to the target, as who the run is to it, for an answer that is read as it
-    /// comes.
+    /// The same, for an answer that is read as it comes.
     ///
     /// # Errors
     /// If no answer begins.
     pub async fn open(&mut self, mut request: Request) -> Result<Stream, Failure> {
         self.dress(&mut request).await?;
+        let phases = attempt(self.http);
         let endpoint = &self.target.endpoint;
-        let at = self.http.len();
-        self.http.push(HttpPhases::default());
-        let phases = &mut self.http[at];
         let opened = self
             .client
             .open(endpoint, request, self.connections, phases);
         Ok(opened.await?)
     }
 
-    /// Opens a WebSocket to the target, as who the run is to it.
+    /// The same, as the handshake of a WebSocket.
     ///
     /// # Errors
-    /// If there is no answer to the handshake; one that refuses it is no error here.
+    /// If there is no answer; one that refuses the handshake is no error here.
     pub async fn upgrade(&mut self, mut request: Request) -> Result<Upgrade, Failure> {
         self.dress(&mut request).await?;
+        let phases = attempt(self.http);
         let endpoint = &self.target.endpoint;
-        let at = self.http.len();
-        self.http.push(HttpPhases::default());
-        let phases = &mut self.http[at];
         let upgraded = self
             .client
             .upgrade(endpoint, request, self.connections, phases);
@@ -176,9 +168,7 @@ impl Context<'_> {
         mut request: Request,
     ) -> Result<Answer, Failure> {
         self.introduce(&mut request);
-        let at = self.http.len();
-        self.http.push(HttpPhases::default());
-        let phases = &mut self.http[at];
+        let phases = attempt(self.http);
         let sent = self
             .client
             .send(endpoint, request, self.connections, phases);
@@ -242,4 +232,12 @@ impl Context<'_> {
             headers.entry("traceparent").or_insert(span);
         }
     }
+}
+
+/// Where the next attempt notes its phases; in its place before the request is sent, so that an
+/// attempt that is dropped leaves them.
+fn attempt(http: &mut Vec<HttpPhases>) -> &mut HttpPhases {
+    let at = http.len();
+    http.push(HttpPhases::default());
+    &mut http[at]
 }

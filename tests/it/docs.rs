@@ -1,11 +1,15 @@
 //! What the documents say is true: their examples make plans, and every key that the configuration
 //! file shows is read, with the default that it states.
 
+mod backendai;
+
 use std::path::Path;
 
 use testerd::config::{Overrides, Sources};
 use testerd::event::StateRule;
+use testerd::outcome::{Cause, Reason};
 use testerd::plan;
+use testerd::spec::TargetKind;
 
 fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -31,8 +35,28 @@ fn the_shipped_configuration_states_the_defaults() {
         |settings: &testerd::config::Settings| settings.targets["shop"].target.concurrency;
     assert_eq!(concurrency(shipped_settings), concurrency(defaults));
     assert_eq!(shipped_settings.probes[0].state, StateRule::default());
+    for (word, kind) in TargetKind::ALL {
+        let mut targets = shipped_settings.targets.values();
+        assert!(
+            targets.any(|settings| settings.target.kind == kind),
+            "no target of type {word}"
+        );
+    }
     let plan = plan::compile(shipped).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(plan.warnings, []);
+}
+
+#[test]
+fn every_reason_and_cause_is_told() {
+    let reasons = Reason::ALL.map(Reason::as_str);
+    let causes = Cause::ALL.map(Cause::as_str);
+    for file in ["README.md", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root(file)).unwrap();
+        for list in [&reasons[..], &causes] {
+            let list = list.join(" ");
+            assert!(text.contains(&format!("`{list}`")), "{file}: {list}");
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub(super) const DOMAIN: &str = "default";
 /// The project in which everybody may be.
 pub(super) const PROJECT: &str = "default";
 
+/// So many personal projects outlive their users.
+const KEPT_PROJECTS: usize = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Superadmin,
@@ -57,6 +60,7 @@ pub(super) struct Project {
     pub(super) active: bool,
     /// Whether folders may be made in it.
     pub(super) has_storage: bool,
+    pub(super) has_registry: bool,
     pub(super) members: BTreeSet<Id>,
 }
 
@@ -201,6 +205,13 @@ impl State {
         self.seeded.insert(id);
     }
 
+    pub(super) fn add_registry(&mut self) {
+        let mut projects = self.accounts.projects.values_mut();
+        if let Some(project) = projects.find(|project| project.name == PROJECT) {
+            project.has_registry = true;
+        }
+    }
+
     fn add_project(&mut self, name: &str, kind: ProjectKind, has_storage: bool) -> Id {
         let id = self.new_id();
         let project = Project {
@@ -209,6 +220,7 @@ impl State {
             kind,
             active: true,
             has_storage,
+            has_registry: false,
             members: BTreeSet::new(),
         };
         self.accounts.projects.insert(id.clone(), project);
@@ -372,6 +384,17 @@ impl State {
         Ok(())
     }
 
+    /// Keeps some of the personal projects whose users are gone, so that a demo can go on for months.
+    fn forget_projects(&mut self) {
+        let dangling = self.accounts.projects.values();
+        let dangling =
+            dangling.filter(|project| project.is_personal() && project.members.is_empty());
+        let dangling: Vec<Id> = dangling.map(|project| project.id.clone()).collect();
+        for id in dangling.iter().skip(KEPT_PROJECTS) {
+            self.accounts.projects.remove(id);
+        }
+    }
+
     /// Removes a user with their folders. As in the real one their personal project stays, with
     /// nobody in it, and so do their sessions.
     pub(super) fn purge_user(&mut self, email: &str) -> Result<(), Refusal> {
@@ -384,6 +407,7 @@ impl State {
         for project in self.accounts.projects.values_mut() {
             project.members.remove(&id);
         }
+        self.forget_projects();
         Ok(())
     }
 }

@@ -11,7 +11,8 @@ const KEPT: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// `session`, `folder`, `files` (of a folder that was purged too early), `invitation`, `user`,
-    /// `project`, `member` (the operator in a project), `template`, `service`, `login`.
+    /// `project`, `member` (the operator in a project), `template`, `image`, `tag` (of an image, in
+    /// the registry), `service`, `login`.
     pub kind: &'static str,
     /// As its maker called it; of an invitation the invitee.
     pub name: String,
@@ -103,6 +104,14 @@ impl State {
         }
         let templates = self.templates.values();
         alive.extend(templates.map(|template| entry("template", &template.name, &template.id)));
+        for image in self.images.values() {
+            let (row, tag) = (
+                image.known.then_some("image"),
+                image.tagged.then_some("tag"),
+            );
+            let kinds = [row, tag].into_iter().flatten();
+            alive.extend(kinds.map(|kind| entry(kind, &image.name, &image.id)));
+        }
         let services = self
             .services
             .values()

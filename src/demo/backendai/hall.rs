@@ -16,11 +16,12 @@ use super::accounts::Accounts;
 use super::books::{Change, Entry};
 use super::folder::{Folder, Invitation, Passes};
 use super::gate::Caller;
+use super::images::Image;
 use super::services::Service;
 use super::session::{Session, Status};
 use super::tasks::Task;
 use super::templates::Template;
-use super::{Pace, Setup};
+use super::{Pace, RELEASES, Setup};
 use crate::demo::dice::Dice;
 
 const SEED: u64 = 0x00ba_c4e4_da15_0026;
@@ -86,6 +87,10 @@ impl Hall {
         talks.abort_all();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
     }
@@ -140,6 +145,7 @@ pub(super) struct State {
     pub(super) templates: BTreeMap<Id, Template>,
     /// Whether a session from a template is made and then said to have failed.
     pub(super) templates_fail: bool,
+    pub(super) images: BTreeMap<Id, Image>,
     pub(super) services: BTreeMap<Id, Service>,
     /// Cookies, and whom they stand for.
     pub(super) logins: BTreeMap<String, Option<Caller>>,
@@ -169,6 +175,7 @@ impl State {
             orphans: Vec::new(),
             templates: BTreeMap::new(),
             templates_fail: setup.templates_fail,
+            images: BTreeMap::new(),
             services: BTreeMap::new(),
             logins: BTreeMap::new(),
             history: VecDeque::new(),
@@ -214,6 +221,11 @@ impl State {
     /// A time since the opening as one of the calendar.
     pub(super) fn calendar(&self, at: Duration) -> SystemTime {
         self.began + at
+    }
+
+    /// The release that it says it is.
+    pub(super) fn release(&self) -> &'static str {
+        RELEASES[usize::from(self.templates_fail)]
     }
 
     /// A new id.

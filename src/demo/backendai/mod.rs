@@ -1,21 +1,32 @@
-//! A stand-in for a Backend.AI manager of line 26, with its web server and storage proxy, on one
-//! port. It serves the demo and the tests; there are no containers behind it, and what looks like
-//! progress is computed from the clock.
+//! A stand-in for a Backend.AI manager of line 26, with its web server, storage proxy and app proxy,
+//! all on one port. It serves the demo and the tests; there are no containers behind it, and what
+//! looks like progress is computed from the clock (`hall`).
 //!
 //! It answers as the real one does, refusals and oddities included, as far as the specs ask;
 //! everything else is 404 in the real one's words. Faults are not its business: whoever needs some
-//! puts a layer around [`StandIn::router`].
+//! puts a layer around [`StandIn::router`]. What is alive, and what came and went, stands in its books.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /`, `GET /health` | the version, unsigned |
-//! | `POST /auth`, `GET /auth/role`, `GET /manager/status` | who asks, and that the signature holds |
+//! | `GET /`, `/health` | the version, unsigned |
+//! | `POST /auth`, `GET /auth/role`, `/manager/status` | who asks, and that the signature holds |
 //! | `POST /session`, `GET`, `DELETE /session/{s}` | enqueues, tells, ends; the state follows from the [`Pace`] |
 //! | `GET /session/_/match`, `…/logs`, `…/status-history`, `…/dependency-graph` | |
+//! | `GET /session/{s}/files`, `POST …/download` | what the bootstrap script made, and mounted folders |
 //! | `POST /session/{s}`, `GET /stream/session/{s}/execute` | runs a little Python, by requests or over WebSocket |
-//! | `POST …/rename`, `…/interrupt`, `…/complete`, `…/commit`, `…/imagify` | the last is refused: there is no registry |
-//! | `GET /events/session`, `GET /events/background-task` | event streams |
+//! | `POST …/rename`, `…/interrupt`, `…/complete`, `…/commit`, `…/imagify` | the last only [with a registry](StandIn::with_registry) |
+//! | `GET /events/session`, `/events/background-task` | event streams |
+//! | `/template/session`, `POST /session/_/create-from-template` | 500 after it was made, if [so set](Setup::templates_fail) |
+//! | `/folders`, `/folders/{f}` and its files, trash, sharing, invitations | as `folder` lists them |
+//! | `/storage/upload`, `/storage/download` | tus, ranges, zip; with a token |
+//! | `/services`, `/services/{id}`, `…/scale`, `…/token` | each replica is a session |
+//! | `GET /apps/{service}/health` | 200, or 401 without a token |
+//! | `GET /scaling-groups`, `…/{name}/wsproxy-version` | |
 //! | `POST /admin/gql` | what `graphql::schema` lists |
+//! | `/server/login`, `…/login-check`, `…/logout`, `/func/…` | the web server, with a cookie |
+//!
+//! It is kinder than 26.9.6 in this: sessions on several nodes run, files in sessions are there,
+//! model services come up, and a project that had one can be purged when it has gone.
 
 mod accounts;
 mod books;
@@ -24,6 +35,7 @@ mod folder;
 mod gate;
 mod graphql;
 mod hall;
+mod images;
 mod refusal;
 mod services;
 mod session;
@@ -38,7 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State as Here};
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -54,8 +66,8 @@ use refusal::{Refusal, no_method, no_path, no_privilege};
 
 /// The API version of line 26.
 const VERSION: &str = "v9.20250722";
-/// What it calls itself.
-const MANAGER: &str = "stand-in";
+/// What it calls itself: a release that has the fault of [`Setup::templates_fail`], or one without.
+const RELEASES: [&str; 2] = ["26.10.0 stand-in", "26.9.6 stand-in"];
 /// The only image there is.
 pub const IMAGE: &str = "registry.invalid/stable/python:3.13-ubuntu24.04";
 const ARCHITECTURE: &str = "x86_64";
@@ -128,6 +140,13 @@ impl StandIn {
     pub fn new(setup: &Setup) -> Self {
         let hall = Arc::new(Hall::open(setup));
         Self { hall }
+    }
+
+    /// Gives the default project a registry, into which sessions can be made images.
+    #[must_use]
+    pub fn with_registry(self) -> Self {
+        self.hall.enter(hall::State::add_registry);
+        self
     }
 
     /// All calls, to be served by anybody; connections must allow upgrades.
@@ -204,17 +223,19 @@ async fn unknown(request: Request) -> Refusal {
     no_path(request.uri().path())
 }
 
-async fn version() -> Response {
+async fn version(Here(hall): Here<Arc<Hall>>) -> Response {
+    let manager = hall.look(|state| state.release());
     told(
         StatusCode::OK,
-        &json!({ "version": VERSION, "manager": MANAGER }),
+        &json!({ "version": VERSION, "manager": manager }),
     )
 }
 
-async fn health() -> Response {
+async fn health(Here(hall): Here<Arc<Hall>>) -> Response {
+    let manager = hall.look(|state| state.release());
     told(
         StatusCode::OK,
-        &json!({ "status": "ok", "version": MANAGER }),
+        &json!({ "status": "ok", "version": manager }),
     )
 }
 

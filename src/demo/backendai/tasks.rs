@@ -16,6 +16,9 @@ use super::hall::{Hall, Id, State, dashed};
 use super::refusal::Refusal;
 use super::stream::{self, Next};
 
+/// So many tasks are remembered.
+const KEPT: usize = 1000;
+
 /// Something that takes a while.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
@@ -27,6 +30,13 @@ pub(super) struct Task {
 impl State {
     /// Begins a task.
     pub(super) fn begin_task(&mut self, message: &'static str) -> Id {
+        while self.tasks.len() >= KEPT {
+            let oldest = self.tasks.iter().min_by_key(|(_, task)| task.ends);
+            let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
+                break;
+            };
+            self.tasks.remove(&oldest);
+        }
         let id = self.new_id();
         let ends = self.now + self.pace.task;
         self.tasks.insert(id.clone(), Task { ends, message });

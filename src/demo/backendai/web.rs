@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::gate::{Caller, Sent, Stranger};
 use super::hall::{Hall, State};
 use super::refusal::Refusal;
-use super::{MANAGER, told};
+use super::told;
 
 const COOKIE_NAME: &str = "AIOHTTP_SESSION";
 /// In seconds.
@@ -160,9 +160,10 @@ async fn logout(Here(hall): Hallway, headers: HeaderMap) -> Response {
     )
 }
 
-async fn ping() -> Response {
+async fn ping(Here(hall): Hallway) -> Response {
+    let manager = hall.look(|state| state.release());
     told(
         StatusCode::OK,
-        &json!({ "version": MANAGER, "details": "Success" }),
+        &json!({ "version": manager, "details": "Success" }),
     )
 }

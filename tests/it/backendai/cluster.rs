@@ -56,11 +56,22 @@ secret_key = "{SECRET_KEY}"
 [target.cluster.vars]
 image = "{IMAGE}"
 pause = "2s"
+[target.web]
+type = "backendai-web"
+endpoint = "{ENDPOINT}"
+secrets = {{ password = "{PASSWORD}" }}
+[target.web.vars]
+username = "{EMAIL}"
 [[probe]]
 name = "all"
 target = "cluster"
 interval = "1h"
 names = ["{names}"]
+[[probe]]
+name = "web"
+target = "web"
+interval = "1h"
+names = ["login"]
 "#
     )
 }
@@ -111,6 +122,11 @@ impl Cluster {
             seeded: OnceLock::new(),
             _server: server,
         }
+    }
+
+    /// Everything that is there, logins too.
+    pub(crate) fn everything(&self) -> Vec<Thing> {
+        self.stand_in.alive().into_iter().map(thing).collect()
     }
 
     /// What requests there were, by kind, that begin so.
@@ -247,11 +263,9 @@ impl World for Cluster {
 
     /// A login that nobody ended ends by its age; there is nothing to undo it with.
     fn alive(&self) -> Vec<Thing> {
-        let alive = self.stand_in.alive().into_iter();
+        let mut alive = self.everything();
+        alive.retain(|thing| thing.kind != "login");
         alive
-            .filter(|entry| entry.kind != "login")
-            .map(thing)
-            .collect()
     }
 
     fn created(&self) -> Vec<Thing> {

@@ -3,4 +3,6 @@
 
 mod clock;
 mod cluster;
+mod passing;
+mod site;
 mod unwinding;

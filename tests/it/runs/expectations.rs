@@ -62,6 +62,32 @@ async fn messages_name_what_was_expected_and_what_was_there() {
         ),
         ("/close", "", "protocol: no http answer from RIG: "),
     ];
+    say(&rows).await;
+}
+
+#[tokio::test]
+async fn messages_name_items_and_whole_bodies() {
+    say(&[
+        (
+            "/ok",
+            "expect = { equals = \"{\\\"ok\\\":\" }",
+            "assertion: the body is not `{\"ok\":`; the body begins: {\"ok\":true}",
+        ),
+        (
+            "/items",
+            "expect = { contains = { \"/found\" = { \"/name\" = \"none\" } } }",
+            "assertion: none of the 0 items of json /found has /name = \"none\"",
+        ),
+        (
+            "/ok",
+            "expect = { lacks = { \"/found\" = { \"/name\" = \"none\" } } }",
+            "assertion: there is no array at json /found",
+        ),
+    ])
+    .await;
+}
+
+async fn say(rows: &[(&str, &str, &str)]) {
     let world = World::new();
     for (path, keys, expected) in rows {
         let told = world.run(&spec("", &[step("look", path, keys)])).await;
@@ -89,6 +115,11 @@ async fn what_is_as_expected_passes() {
         (
             "/ok",
             "expect = { text = \"ok\", matches = 'o.\":\\w+', max_duration = \"1h\" }",
+        ),
+        ("/ok", "expect = { equals = \"{\\\"ok\\\":true}\" }"),
+        (
+            "/items",
+            "expect = { lacks = { \"/found\" = [{ \"/name\" = \"a\" }, { \"/name\" = \"b\" }] } }",
         ),
         ("/big?bytes=999", "body_limit = 999"),
     ];

@@ -17,6 +17,7 @@ mod refusals;
 mod secrets;
 mod stopping;
 mod streams;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -72,6 +73,7 @@ pub(crate) struct World {
     pub(crate) undoer: fn(&str) -> Option<Undoer>,
     /// Who else is told.
     pub(crate) more: Vec<Arc<dyn Exporter>>,
+    kind: &'static str,
     endpoint: String,
     target: String,
     probe: String,
@@ -98,6 +100,7 @@ impl World {
             stop: Stop::default(),
             undoer: catalog::undoer,
             more: Vec::new(),
+            kind: "http",
             target: String::new(),
             probe: String::new(),
         }
@@ -106,6 +109,12 @@ impl World {
     /// The same, with something else than the rig as target.
     pub(crate) fn at(mut self, endpoint: &str) -> Self {
         endpoint.clone_into(&mut self.endpoint);
+        self
+    }
+
+    /// The same, with another type of target.
+    pub(crate) fn speaking(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -129,6 +138,7 @@ impl World {
     /// What a text schedules.
     pub(crate) fn compile(&self, specs: &str) -> Vec<Arc<Scheduled>> {
         let Self {
+            kind,
             endpoint,
             target,
             probe,
@@ -136,7 +146,7 @@ impl World {
         } = self;
         let text = format!(
             "[tester]\ninstance = \"it\"\n\
-             [target.rig]\ntype = \"http\"\nendpoint = \"{endpoint}\"\n{target}\n\
+             [target.rig]\ntype = \"{kind}\"\nendpoint = \"{endpoint}\"\n{target}\n\
              [[probe]]\ntarget = \"rig\"\ninterval = \"1m\"\n{probe}\n\
              # --- specs.toml\n{specs}"
         );

@@ -31,6 +31,9 @@ pub(super) fn routes() -> axum::Router<std::sync::Arc<super::hall::Hall>> {
         .merge(storage::signed_routes())
 }
 
+/// So many folders are remembered of which only files are left.
+const KEPT_ORPHANS: usize = 1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Ready,
@@ -345,6 +348,8 @@ impl State {
             self.note(Change::Removed, "folder", &folder.name, &folder.id);
             if folder.tree.is_some() {
                 self.orphans.push((folder.id, folder.name));
+                let surplus = self.orphans.len().saturating_sub(KEPT_ORPHANS);
+                self.orphans.drain(..surplus);
             }
         }
         self.invitations

@@ -2,18 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::sessions::row_id;
 use super::{Answer, Field, given, page};
 use crate::demo::backendai::accounts::DOMAIN;
 use crate::demo::backendai::gate::Caller;
 use crate::demo::backendai::hall::State;
+use crate::demo::backendai::images::Image;
 use crate::demo::backendai::refusal::{no_entity, no_object, no_privilege};
 use crate::demo::backendai::session::{LEAST_MEMORY, MOST_KERNELS};
-use crate::demo::backendai::{
-    AGENTS, ARCHITECTURE, HOST, IMAGE, MANAGER, MOST_REPLICAS, SCALING_GROUP,
-};
+use crate::demo::backendai::{AGENTS, ARCHITECTURE, HOST, IMAGE, MOST_REPLICAS, SCALING_GROUP};
 
-/// Nothing here changes, so the state is not asked.
-pub(super) fn look_up(_state: &State, caller: &Caller, field: &Field) -> Answer {
+pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
     let asked = given(field);
     let name = asked.maybe(&["name"]);
     let found = match &*field.name {
@@ -27,13 +26,14 @@ pub(super) fn look_up(_state: &State, caller: &Caller, field: &Field) -> Answer 
             image()
         }
         "images" => json!([image()]),
-        // Nobody can make any.
-        "customized_images" => json!([]),
+        "customized_images" => state.customized_images(caller).map(customized).collect(),
         "agents" | "agent_list" if !caller.is_superadmin() => {
             return Some(Err(no_privilege().said("superadmin privilege required")));
         }
-        "agents" => agents().into(),
-        "agent_list" | "agent_summary_list" => page(agents(), &asked),
+        "agents" => agents(state.release()).into(),
+        "agent_list" | "agent_summary_list" => {
+            return Some(page(&asked, agents(state.release()).into_iter()));
+        }
         "scaling_groups" | "scaling_groups_for_domain" => json!([scaling_group()]),
         "scaling_group" if name == Some(SCALING_GROUP) => scaling_group(),
         "scaling_group" => Value::Null,
@@ -59,15 +59,33 @@ pub(super) fn look_up(_state: &State, caller: &Caller, field: &Field) -> Answer 
     Some(Ok(found))
 }
 
-/// There are no images but the one that stays.
-pub(super) fn change(field: &Field) -> Answer {
-    match &*field.name {
-        "untag_image_from_registry" | "forget_image_by_id" => Some(Err(no_object(
-            "No such environment image.",
-            "image_read_not-found",
-        ))),
-        _ => None,
+pub(super) fn change(state: &mut State, field: &Field) -> Answer {
+    let asked = given(field);
+    let id = || asked.text(&["image_id"]).map(row_id);
+    let changed = match &*field.name {
+        "untag_image_from_registry" => id().and_then(|id| state.untag_image(&id)),
+        "forget_image_by_id" => id().and_then(|id| state.forget_image(&id)),
+        _ => return None,
+    };
+    Some(changed.map(|()| json!({ "ok": true, "msg": "" })))
+}
+
+/// An image that was made from a session.
+fn customized(made: &Image) -> Value {
+    let mut shown = image();
+    shown["id"] = made.id.clone().into();
+    let labels = [
+        ("ai.backend.customized-image.name", made.name.clone()),
+        (
+            "ai.backend.customized-image.owner",
+            format!("user:{}", made.owner),
+        ),
+        ("ai.backend.customized-image.id", made.id.clone()),
+    ];
+    if let Some(all) = shown["labels"].as_array_mut() {
+        all.extend(labels.map(|(key, value)| json!({ "key": key, "value": value })));
     }
+    shown
 }
 
 fn image() -> Value {
@@ -103,9 +121,9 @@ fn image() -> Value {
     })
 }
 
-fn agents() -> Vec<Value> {
+fn agents(release: &str) -> Vec<Value> {
     // What tells one that runs containers from one that only pretends.
-    let plugin = json!({ "version": MANAGER, "machine": ARCHITECTURE, "os_type": "linux", "agent_version": MANAGER });
+    let plugin = json!({ "version": release, "machine": ARCHITECTURE, "os_type": "linux", "agent_version": release });
     let plugins = json!({ "cpu": plugin, "mem": plugin });
     let live = json!({ "node": { "cpu_util": { "current": "0" } }, "devices": {} });
     let agent = |number| {
@@ -119,7 +137,7 @@ fn agents() -> Vec<Value> {
             "occupied_slots": "{\"cpu\": \"0\", \"mem\": \"0\"}",
             "addr": "tcp://127.0.0.1:6001",
             "architecture": ARCHITECTURE,
-            "version": MANAGER,
+            "version": release,
             "compute_plugins": plugins.to_string(),
             "live_stat": live.to_string(),
             "container_count": 0,

@@ -1,40 +1,149 @@
 //! The filters of lists: comparisons such as `name ilike "a-%"`, joined by `&` and `|`.
 
+use axum::http::StatusCode;
 use serde_json::Value;
 
-/// Whether a filter lets `item` through; one that cannot be read lets nothing through.
-pub(super) fn lets_through(filter: Option<&str>, item: &Value) -> bool {
-    let Some(filter) = filter else { return true };
-    let mut either = filter.split('|');
-    either.any(|all| {
-        let mut all = all.split('&');
-        all.all(|one| compare(one, item).unwrap_or(false))
-    })
-}
+use crate::demo::backendai::refusal::Refusal;
 
-fn compare(comparison: &str, item: &Value) -> Option<bool> {
-    let comparison = comparison.trim().trim_matches(['(', ')']);
-    let (key, rest) = comparison.split_once(' ')?;
-    let (how, wanted) = rest.trim().split_once(' ')?;
-    let wanted = wanted.trim().trim_matches('"');
-    let found = item[key].as_str()?;
-    Some(match how {
-        "==" => found == wanted,
-        "!=" => found != wanted,
-        "ilike" | "like" => is_like(&found.to_lowercase(), &wanted.to_lowercase()),
-        _ => return None,
-    })
-}
-
-/// `%` stands for any letters, at the ends only.
-fn is_like(found: &str, pattern: &str) -> bool {
-    let core = pattern.trim_matches('%');
-    match (pattern.starts_with('%'), pattern.ends_with('%')) {
-        (true, true) => found.contains(core),
-        (true, false) => found.ends_with(core),
-        (false, true) => found.starts_with(core),
-        (false, false) => found == core,
+/// The items that a filter lets through; all without one.
+pub(super) fn passing(
+    filter: Option<&str>,
+    items: impl Iterator<Item = Value>,
+) -> Result<Vec<Value>, Refusal> {
+    let filter = filter
+        .map(|text| read(text).ok_or_else(unreadable))
+        .transpose()?;
+    let mut passing = Vec::new();
+    for item in items {
+        let passes = filter
+            .as_ref()
+            .is_none_or(|filter| filter.lets_through(&item) == Some(true));
+        let is_known = filter
+            .as_ref()
+            .is_none_or(|filter| filter.lets_through(&item).is_some());
+        if !is_known {
+            return Err(unreadable());
+        }
+        if passes {
+            passing.push(item);
+        }
     }
+    Ok(passing)
+}
+
+fn unreadable() -> Refusal {
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal-server-error",
+        "Query filter parsing error",
+        "backendai_generic_internal-error",
+    )
+}
+
+#[derive(Debug, PartialEq)]
+enum Filter {
+    Any(Vec<Filter>),
+    All(Vec<Filter>),
+    Compare(String, String, Value),
+}
+
+impl Filter {
+    /// `None` if it speaks of something that the item does not have.
+    fn lets_through(&self, item: &Value) -> Option<bool> {
+        match self {
+            Self::Any(parts) => parts.iter().try_fold(false, |passes, part| {
+                Some(part.lets_through(item)? || passes)
+            }),
+            Self::All(parts) => parts.iter().try_fold(true, |passes, part| {
+                Some(part.lets_through(item)? && passes)
+            }),
+            Self::Compare(key, how, wanted) => {
+                let found = item.get(key)?;
+                let texts = found.as_str().zip(wanted.as_str());
+                Some(match &**how {
+                    "==" => found == wanted,
+                    "!=" => found != wanted,
+                    "in" => wanted.as_array()?.contains(found),
+                    "like" => texts.is_some_and(|(found, wanted)| is_like(found, wanted)),
+                    "ilike" => texts.is_some_and(|(found, wanted)| {
+                        is_like(&found.to_lowercase(), &wanted.to_lowercase())
+                    }),
+                    _ => return None,
+                })
+            }
+        }
+    }
+}
+
+/// `%` stands for any letters, `_` for one, and a backslash takes that away.
+fn is_like(found: &str, pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    match letters.next() {
+        None => found.is_empty(),
+        Some('%') => {
+            let mut ends = found.char_indices().map(|(at, _)| at).chain([found.len()]);
+            ends.any(|at| {
+                found
+                    .get(at..)
+                    .is_some_and(|rest| is_like(rest, letters.as_str()))
+            })
+        }
+        Some('_') => {
+            let mut rest = found.chars();
+            rest.next().is_some() && is_like(rest.as_str(), letters.as_str())
+        }
+        Some(letter) => {
+            let letter = match letter {
+                '\\' => letters.next().unwrap_or('\\'),
+                other => other,
+            };
+            found
+                .strip_prefix(letter)
+                .is_some_and(|rest| is_like(rest, letters.as_str()))
+        }
+    }
+}
+
+fn read(text: &str) -> Option<Filter> {
+    let mut rest = text;
+    let filter = any(&mut rest)?;
+    rest.trim().is_empty().then_some(filter)
+}
+
+/// Takes what comes next, if it is this.
+fn takes(rest: &mut &str, mark: char) -> bool {
+    let stripped = rest.trim_start().strip_prefix(mark);
+    *rest = stripped.unwrap_or(rest);
+    stripped.is_some()
+}
+
+fn any(rest: &mut &str) -> Option<Filter> {
+    let mut parts = vec![all(rest)?];
+    while takes(rest, '|') {
+        parts.push(all(rest)?);
+    }
+    Some(Filter::Any(parts))
+}
+
+fn all(rest: &mut &str) -> Option<Filter> {
+    let mut parts = vec![one(rest)?];
+    while takes(rest, '&') {
+        parts.push(one(rest)?);
+    }
+    Some(Filter::All(parts))
+}
+
+fn one(rest: &mut &str) -> Option<Filter> {
+    if takes(rest, '(') {
+        let inner = any(rest)?;
+        return takes(rest, ')').then_some(inner);
+    }
+    let (key, after) = rest.trim_start().split_once(' ')?;
+    let (how, after) = after.trim_start().split_once(' ')?;
+    let mut value = serde_json::Deserializer::from_str(after).into_iter();
+    let wanted = value.next()?.ok()?;
+    *rest = after.get(value.byte_offset()..)?;
+    Some(Filter::Compare(key.into(), how.into(), wanted))
 }
 
 #[cfg(test)]
@@ -42,20 +151,45 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn passes(filter: &str) -> Result<bool, Refusal> {
+        let item = json!({ "name": "site-1_a", "status": "RUNNING" });
+        passing(Some(filter), [item].into_iter()).map(|passing| !passing.is_empty())
+    }
+
     #[test]
     fn filters_compare() {
-        let item = json!({ "name": "site-1-a", "status": "RUNNING" });
-        for (filter, passes) in [
+        for (filter, expected) in [
             ("name ilike \"site-1%\"", true),
-            ("name ilike \"Site-1-A\"", true),
-            ("name ilike \"%-1-%\"", true),
+            ("name ilike \"Site-1_A\"", true),
+            ("name like \"Site-1_A\"", false),
+            ("name like \"site_1_a\"", true),
+            ("name like \"site-1\\\\_a\"", true),
+            ("name like \"site\\\\_1_a\"", false),
+            ("name ilike \"%-1_%\"", true),
             ("name ilike \"site\"", false),
-            ("name == \"site-1-a\" & status != \"RUNNING\"", false),
+            ("name == \"site-1_a\" & status != \"RUNNING\"", false),
             ("(name == \"x\") | (status == \"RUNNING\")", true),
-            ("nonsense", false),
+            (
+                "(name == \"x\" | status == \"RUNNING\") & name != \"y)\"",
+                true,
+            ),
+            ("name in [\"site-1_a\", \"b\"]", true),
         ] {
-            assert_eq!(lets_through(Some(filter), &item), passes, "{filter}");
+            assert_eq!(passes(filter), Ok(expected), "{filter}");
         }
-        assert!(lets_through(None, &item));
+        assert_eq!(passing(None, [json!(1)].into_iter()), Ok(vec![json!(1)]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for filter in [
+            "",
+            "nonsense",
+            "none == \"x\"",
+            "name is \"x\"",
+            "(name == \"x\"",
+        ] {
+            assert!(passes(filter).is_err(), "{filter}");
+        }
     }
 }

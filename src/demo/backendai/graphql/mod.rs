@@ -22,6 +22,7 @@ use super::gate::{Caller, Sent};
 use super::hall::{Hall, State};
 use super::refusal::{Refusal, internal};
 use super::told;
+use filter::passing;
 use syntax::Field;
 
 pub(super) fn routes() -> Router<Arc<Hall>> {
@@ -101,7 +102,7 @@ fn look_up(state: &mut State, caller: &Caller, field: &Field) -> Answer {
 }
 
 fn change(state: &mut State, caller: &Caller, field: &Field) -> Answer {
-    accounts::change(state, caller, field).or_else(|| cluster::change(field))
+    accounts::change(state, caller, field).or_else(|| cluster::change(state, field))
 }
 
 /// What the fields ask for.
@@ -121,22 +122,28 @@ fn pick(found: &Value, fields: &[Field]) -> Value {
 }
 
 /// As lists with a number of all are shown.
-fn page(items: Vec<Value>, arguments: &Sent) -> Value {
+fn page(asked: &Sent, items: impl Iterator<Item = Value>) -> Result<Value, Refusal> {
+    let items = passing(asked.maybe(&["filter"]), items)?;
     let all = items.len();
-    let limit = arguments.number(&["limit"]).unwrap_or(100);
-    let skipped = arguments.number(&["offset"]).unwrap_or(0);
+    let limit = asked.number(&["limit"]).unwrap_or(100);
+    let skipped = asked.number(&["offset"]).unwrap_or(0);
     let (limit, skipped) = (usize::try_from(limit), usize::try_from(skipped));
     let shown = items.into_iter().skip(skipped.unwrap_or(0));
     let shown: Vec<_> = shown.take(limit.unwrap_or(usize::MAX)).collect();
-    json!({ "total_count": all, "items": shown })
+    Ok(json!({ "total_count": all, "items": shown }))
 }
 
 /// As lists of nodes are shown.
-fn connection(nodes: Vec<Value>, arguments: &Sent) -> Value {
-    let all = nodes.len();
-    let first = arguments
+fn connection(asked: &Sent, nodes: impl Iterator<Item = Value>) -> Result<Value, Refusal> {
+    let nodes = passing(asked.maybe(&["filter"]), nodes)?;
+    let first = asked
         .number(&["first"])
         .and_then(|first| usize::try_from(first).ok());
+    Ok(edges(nodes, first))
+}
+
+fn edges(nodes: Vec<Value>, first: Option<usize>) -> Value {
+    let all = nodes.len();
     let shown = nodes.into_iter().take(first.unwrap_or(usize::MAX));
     let edges: Vec<_> = shown.map(|node| json!({ "node": node })).collect();
     json!({ "count": all, "edges": edges })

@@ -3,9 +3,8 @@
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::filter::lets_through;
-use super::{Answer, Field, connection, given, page};
-use crate::demo::backendai::gate::{Caller, Sent};
+use super::{Answer, Field, connection, edges, given, page};
+use crate::demo::backendai::gate::Caller;
 use crate::demo::backendai::hall::{State, dashed, is_id};
 use crate::demo::backendai::session::{Kernel, Session, Status};
 use crate::demo::backendai::{ARCHITECTURE, SCALING_GROUP, dates};
@@ -21,38 +20,31 @@ pub(super) fn look_up(state: &State, caller: &Caller, field: &Field) -> Answer {
             one(id).map_or(Value::Null, |found| state.legacy_session(found))
         }
         "compute_session_list" => {
-            let filter = asked.maybe(&["filter"]);
             let status = asked.maybe(&["status"]);
             let fits = |found: &&Session| {
                 let word = found.status().word();
                 status.is_none_or(|all| all.split(',').any(|status| status.trim() == word))
             };
             let shown = all().filter(fits).map(|found| state.legacy_session(found));
-            page(
-                shown.filter(|shown| lets_through(filter, shown)).collect(),
-                &asked,
-            )
+            return Some(page(&asked, shown));
         }
         "compute_session_node" => {
             let id = row_id(asked.maybe(&["id"]).unwrap_or_default());
             one(&id).map_or(Value::Null, |found| state.session_node(found))
         }
-        "compute_session_nodes" => connection(nodes(state, &asked, all()), &asked),
+        "compute_session_nodes" => {
+            let project = asked.maybe(&["project_id"]).map(dashed);
+            let fits = |found: &&Session| {
+                project
+                    .as_ref()
+                    .is_none_or(|project| found.project == *project)
+            };
+            let shown = all().filter(fits).map(|found| state.session_node(found));
+            return Some(connection(&asked, shown));
+        }
         _ => return None,
     };
     Some(Ok(found))
-}
-
-fn nodes<'a>(state: &State, asked: &Sent, all: impl Iterator<Item = &'a Session>) -> Vec<Value> {
-    let filter = asked.maybe(&["filter"]);
-    let project = asked.maybe(&["project_id"]).map(dashed);
-    let fits = |found: &&Session| {
-        project
-            .as_ref()
-            .is_none_or(|project| found.project == *project)
-    };
-    let shown = all.filter(fits).map(|found| state.session_node(found));
-    shown.filter(|shown| lets_through(filter, shown)).collect()
 }
 
 /// The id in a global one, which is the base64 of `KIND:ID`.
@@ -165,7 +157,7 @@ impl State {
             "result": session.result,
             "scaling_group": SCALING_GROUP,
             "vfolder_mounts": session.mounts.iter().map(|mount| &*mount.folder).collect::<Vec<_>>(),
-            "kernel_nodes": connection(kernels, &Sent::default()),
+            "kernel_nodes": edges(kernels, None),
         })
     }
 }

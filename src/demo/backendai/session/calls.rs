@@ -443,24 +443,16 @@ async fn commit(Here(hall): Hallway, Path(key): Path<String>, caller: Caller) ->
     Ok(told(StatusCode::CREATED, &committed))
 }
 
-/// No project has a registry for new images here.
 async fn imagify(
     Here(hall): Hallway,
     Path(key): Path<String>,
     caller: Caller,
     sent: Sent,
 ) -> Answer {
-    sent.text(&["image_name", "imageName"])?;
-    hall.look(|state| {
-        let found = state.find_session(&caller, &key, "READ: 1")?;
-        let why = format!(
-            "Container registry info does not exist or is invalid in the project. (project: {})",
-            found.project
-        );
-        Err(no_object(
-            "No such container_registry.",
-            "container-registry_read_not-found",
-        )
-        .said(why))
-    })
+    let name = sent.text(&["image_name", "imageName"])?;
+    let task = hall.enter(|state| {
+        let found = state.find_session(&caller, &key, "READ: 1")?.clone();
+        state.imagify(&found, name)
+    })?;
+    Ok(told(StatusCode::OK, &json!({ "task_id": task })))
 }

@@ -179,7 +179,7 @@ async fn talk(hall: Arc<Hall>, session: Id, upgrade: OnUpgrade) {
             if (finished || !silent) && socket.send(told).await.is_err() {
                 return;
             }
-            if finished {
+            if finished || hall.is_closed() {
                 break;
             }
         },

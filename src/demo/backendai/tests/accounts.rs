@@ -235,3 +235,40 @@ async fn a_service_is_as_many_sessions_as_are_wanted() {
     assert_eq!(site.ask(&delete, Value::Null).await.status, 200);
     assert_eq!(site.alive(), [("folder", "model".to_owned())]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_removed_from_two_places() {
+    let site = Site::open();
+    let session = site.enqueue("a", Value::Null).await;
+    pass(STATE * 5).await;
+    let call = format!("POST /session/{session}/imagify");
+    let refused = site.ask(&call, json!({ "image_name": "i" })).await;
+    let code = "container-registry_read_not-found";
+    assert_eq!((refused.status, refused.code()), (404, code));
+
+    let _ = site.stand_in.clone().with_registry();
+    let told = site.ask(&call, json!({ "image_name": "i" })).await;
+    assert_eq!((told.status, told.json["task_id"].is_string()), (200, true));
+    let query = "{ customized_images { id labels { key value } } }";
+    let found = async || site.graphql(query, json!({})).await.unwrap();
+    assert_eq!(found().await, json!([]));
+    pass(STATE).await;
+    let id = json!({ "id": found().await[0]["id"] });
+    site.ask(
+        &format!("DELETE /session/{session}?forced=true"),
+        Value::Null,
+    )
+    .await;
+    let both = [("image", "i".to_owned()), ("tag", "i".to_owned())];
+    assert_eq!(site.alive(), both);
+    let untag = "mutation($id: String!) { untag_image_from_registry(image_id: $id) { ok } }";
+    let forget = "mutation($id: String!) { forget_image_by_id(image_id: $id) { ok } }";
+    site.graphql(untag, id.clone()).await.unwrap();
+    assert_eq!(site.alive(), both[..1]);
+    site.graphql(forget, id.clone()).await.unwrap();
+    assert_eq!(site.alive(), []);
+    assert_eq!(
+        site.graphql(forget, id).await,
+        Err("image_read_not-found".into())
+    );
+}

@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
-use super::{Entry, IMAGE, Pace, Setup, StandIn, VERSION, dates};
+use super::{Change, Entry, IMAGE, Pace, Setup, StandIn, VERSION, dates};
 use crate::backendai::signing::{Signed, authorization, signature};
 
 const HOST: &str = "stand-in.test:1";
@@ -51,15 +51,21 @@ struct Site {
 
 impl Site {
     fn open() -> Self {
+        Self::of(|_| ())
+    }
+
+    fn of(change: impl FnOnce(&mut Setup)) -> Self {
         let operator = Keys("AKIAOPERATOR".into(), "secret".into());
-        let stand_in = StandIn::new(&Setup {
+        let mut setup = Setup {
             email: "operator@site.test".into(),
             password: "password".into(),
             access_key: operator.0.clone(),
             secret_key: operator.1.clone(),
             pace: Pace::CALM,
             templates_fail: true,
-        });
+        };
+        change(&mut setup);
+        let stand_in = StandIn::new(&setup);
         let service = TowerToHyperService::new(stand_in.router());
         Self {
             stand_in,
@@ -268,7 +274,36 @@ async fn what_is_not_there_is_refused_in_the_real_ones_words() {
         .await;
     assert_eq!(
         version.json,
-        json!({ "version": VERSION, "manager": "stand-in" })
+        json!({ "version": VERSION, "manager": "26.9.6 stand-in" })
     );
     assert_eq!(version.status, StatusCode::OK);
+}
+
+/// Whoever needs a target that misbehaves puts a layer around the router, as here.
+#[tokio::test(start_paused = true)]
+async fn faults_go_around_it() {
+    let mut site = Site::open();
+    let lost = async |request: axum::extract::Request, next: axum::middleware::Next| {
+        let is_create = request.method() == "POST" && request.uri().path() == "/folders";
+        let answer = next.run(request).await;
+        if is_create {
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        } else {
+            answer
+        }
+    };
+    let router = site
+        .stand_in
+        .router()
+        .layer(axum::middleware::from_fn(lost));
+    site.service = TowerToHyperService::new(router);
+    let told = site.ask("POST /folders", json!({ "name": "a" })).await;
+    assert_eq!(told.status, 504);
+    assert_eq!(site.alive(), [("folder", "a".to_owned())]);
+    let (change, made) = site.stand_in.history().pop().unwrap();
+    assert_eq!(
+        (change, made.kind, &*made.name),
+        (Change::Made, "folder", "a")
+    );
+    assert_eq!(site.get("/folders/a").await.status, 200);
 }

@@ -78,17 +78,7 @@ async fn a_task_is_told_to_the_end_also_to_those_who_come_late() {
 /// Over a real connection: there is nothing to upgrade without one.
 #[tokio::test]
 async fn code_runs_in_a_conversation_and_a_stop_ends_streams() {
-    let mut site = Site::open();
-    let stand_in = StandIn::new(&Setup {
-        email: "operator@site.test".into(),
-        password: "password".into(),
-        access_key: site.operator.0.clone(),
-        secret_key: site.operator.1.clone(),
-        pace: Pace::QUICK,
-        templates_fail: false,
-    });
-    site.service = TowerToHyperService::new(stand_in.router());
-    site.stand_in = stand_in.clone();
+    let site = Site::of(|setup| setup.pace = Pace::QUICK);
     let id = site.enqueue("a", Value::Null).await;
     while site.status_of(&id).await != "RUNNING" {
         pass(Pace::QUICK.state).await;
@@ -97,7 +87,7 @@ async fn code_runs_in_a_conversation_and_a_stop_ends_streams() {
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let mut served = JoinSet::new();
-    served.spawn(stand_in.serve(listener, stop.clone()));
+    served.spawn(site.stand_in.clone().serve(listener, stop.clone()));
 
     let path = format!("/stream/session/{id}/execute");
     let request = signed(&site.operator, "GET", &path, None);

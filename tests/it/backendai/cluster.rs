@@ -12,7 +12,7 @@ use hyper::header::{CONTENT_TYPE, DATE, HOST};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use regex::Regex;
@@ -24,9 +24,10 @@ use testerd::demo::backendai::{Change, Entry, IMAGE, Pace, Setup, StandIn};
 use testerd::secret::{Secret, SecretSource};
 use testerd::spec::{Auth, Record, Target, TargetKind};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::rig::{Blow, Blows, Dropped, Overdue, Resettable, Switch, bend};
+use crate::rig::{Blow, Blows, Dropped, Fault, Overdue, Resettable, Switch, bend};
 use crate::unwind::{ENDPOINT, INSTANCE, RUN, Thing, World};
 
 pub(crate) const ACCESS_KEY: &str = "AKIAOPERATOROPERATOR";
@@ -87,11 +88,44 @@ pub(crate) struct Cluster {
     _server: JoinSet<()>,
 }
 
-/// What falls on requests.
+/// What falls on requests, and what was seen of them.
 #[derive(Default)]
 struct Falls {
     blows: Mutex<Blows>,
     overdue: Overdue,
+    seen: Mutex<Vec<Seen>>,
+    arrivals: watch::Sender<()>,
+    /// The kind of each request, and its connection.
+    switches: Mutex<Vec<(String, Switch)>>,
+}
+
+/// What a request said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) kind: String,
+    /// Who signed it; empty if nobody did.
+    pub(crate) access_key: String,
+    /// As the manager's log has it.
+    pub(crate) id: String,
+    /// The trace that it belongs to.
+    pub(crate) trace: String,
+}
+
+impl Seen {
+    fn new(kind: String, headers: &HeaderMap) -> Self {
+        let text = |name: &str| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
+        };
+        let credential = text("authorization").split("credential=").nth(1);
+        let access_key = credential.and_then(|pair| pair.split(':').next());
+        Self {
+            kind,
+            access_key: access_key.unwrap_or_default().to_owned(),
+            id: text("x-backendai-requestid").to_owned(),
+            trace: text("traceparent").split('-').nth(1).unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl Cluster {
@@ -129,10 +163,42 @@ impl Cluster {
         self.stand_in.alive().into_iter().map(thing).collect()
     }
 
-    /// What requests there were, by kind, that begin so.
-    pub(crate) fn count(&self, kind: &str) -> usize {
-        let blows = self.falls.blows.lock().unwrap();
-        blows.log().iter().filter(|one| one.starts_with(kind)).count()
+    /// What requests of this kind, or whose kind begins so, said of themselves.
+    pub(crate) fn seen(&self, kind: &str) -> Vec<Seen> {
+        let mut seen = self.falls.seen.lock().unwrap().clone();
+        seen.retain(|one| one.kind.starts_with(kind));
+        seen
+    }
+
+    /// When the next request of this kind comes.
+    pub(crate) async fn comes(&self, kind: &str) {
+        let before = self.seen(kind).len();
+        let mut arrivals = self.falls.arrivals.subscribe();
+        let comes = async {
+            while self.seen(kind).len() == before {
+                arrivals.changed().await.unwrap();
+            }
+        };
+        let came = tokio::time::timeout(Self::LONG, comes).await;
+        assert!(came.is_ok(), "no request `{kind}` came");
+    }
+
+    /// Lets requests of this kind fail, until it is healed.
+    pub(crate) fn fail(&self, kind: &str, fault: Fault) {
+        self.falls.blows.lock().unwrap().fail(kind, fault);
+    }
+
+    /// Lets something fall on the `nth` request of this kind from now on, counted from 0.
+    pub(crate) fn fail_once(&self, kind: &str, nth: usize, fault: Fault) {
+        self.falls.blows.lock().unwrap().snare(kind, nth, fault);
+    }
+
+    /// Cuts the connections of the requests of this kind that came so far, in the middle of what
+    /// is told over them next.
+    pub(crate) fn cut(&self, kind: &str) {
+        let switches = self.falls.switches.lock().unwrap();
+        let meant = switches.iter().filter(|(one, _)| one.starts_with(kind));
+        meant.for_each(|(_, switch)| switch.cut());
     }
 
     /// Asks behind the faults, as the operator.
@@ -361,7 +427,13 @@ async fn answer(
 ) -> Result<Response<Body>, Dropped> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-    let fault = falls.blows.lock().unwrap().fall(&kind(&head, &body));
+    let kind = kind(&head, &body);
+    let fault = falls.blows.lock().unwrap().fall(&kind);
+    let carried = (kind.clone(), switch.clone());
+    falls.switches.lock().unwrap().push(carried);
+    let seen = Seen::new(kind, &head.headers);
+    falls.seen.lock().unwrap().push(seen);
+    falls.arrivals.send_replace(());
     let overdue = falls.overdue.due();
     let effect = || {
         let request = Request::from_parts(head.clone(), Body::from(body.clone()));

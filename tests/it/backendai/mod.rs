@@ -6,3 +6,4 @@ mod cluster;
 mod passing;
 mod site;
 mod unwinding;
+mod verdicts;

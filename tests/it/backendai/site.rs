@@ -1,6 +1,7 @@
 //! Single runs on a stand-in, and what they tell.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use testerd::catalog;
 use testerd::client::Client;
 use testerd::config::Patience;
 use testerd::event::{Event, Exporters, FailedStep, RunRef};
-use testerd::journal::{Journal, MemoryJournal, Owed};
+use testerd::journal::{DiskJournal, Journal, MemoryJournal, Owed};
 use testerd::outcome::Verdict;
 use testerd::runner::{Begun, Runner, Stop};
 use testerd::spec::Scheduled;
@@ -72,6 +73,17 @@ impl Site {
         }
     }
 
+    /// The same with its journal in a folder.
+    pub(crate) fn on_disk(mut self, folder: &Path) -> Self {
+        self.journal = Arc::new(DiskJournal::open(folder, 100, "a test").unwrap());
+        self
+    }
+
+    /// What the `nth` run is called.
+    pub(crate) fn id(nth: usize) -> String {
+        format!("01j00000{nth:05}")
+    }
+
     /// What of the built-in specs, and of those in a text, has one of these names.
     pub(crate) fn plan(&self, names: &[&str], specs: &str) -> Vec<Arc<Scheduled>> {
         let text = format!("{}# --- specs.toml\n{specs}", config(&names.join("\", \"")));
@@ -110,7 +122,7 @@ impl Site {
         let (runner, heard) = self.runner();
         let run = RunRef {
             spec: spec.info.clone(),
-            id: format!("01j00000{nth:05}").into(),
+            id: Self::id(nth).into(),
         };
         let running = runner.run(spec, run, Begun::default(), Stop::default());
         let verdict = running.await;

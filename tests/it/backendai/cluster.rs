@@ -6,6 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, DATE, HOST};
@@ -123,7 +125,11 @@ impl Seen {
             kind,
             access_key: access_key.unwrap_or_default().to_owned(),
             id: text("x-backendai-requestid").to_owned(),
-            trace: text("traceparent").split('-').nth(1).unwrap_or_default().to_owned(),
+            trace: text("traceparent")
+                .split('-')
+                .nth(1)
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }
@@ -262,8 +268,11 @@ impl Cluster {
 
     /// A folder with a model, which some specs need, and things of others.
     pub(crate) async fn furnish(&self) {
-        self.ask("POST /folders", json!({ "name": MODEL, "usage_mode": "model" }))
-            .await;
+        self.ask(
+            "POST /folders",
+            json!({ "name": MODEL, "usage_mode": "model" }),
+        )
+        .await;
     }
 
     fn changes(&self, wanted: Change) -> Vec<Thing> {
@@ -307,24 +316,28 @@ impl World for Cluster {
         }
     }
 
-    async fn seed_strangers(&self) -> BTreeSet<Thing> {
-        self.furnish().await;
-        let session = |name: String| {
-            json!({
-                "name": name, "image": IMAGE, "enqueueOnly": true,
-                "config": { "resources": { "cpu": "1", "mem": "512m" } },
-            })
-        };
-        let name = format!("{INSTANCE}-{RUN}-");
-        self.ask("POST /session", session(name)).await;
-        let before = format!("{INSTANCE}-01j0000000abb");
-        self.ask("POST /session", session(before.clone())).await;
-        self.ask("POST /folders", json!({ "name": before })).await;
-        let group = "mutation ($name: String!) { create_group(name: $name, props: {}) { ok msg } }";
-        self.query(group, json!({ "name": before })).await;
-        let seeded = (self.stand_in.history().len(), self.operator().await);
-        self.seeded.set(seeded).unwrap();
-        World::alive(self).into_iter().collect()
+    fn seed_strangers(&self) -> BoxFuture<'_, BTreeSet<Thing>> {
+        async move {
+            self.furnish().await;
+            let session = |name: String| {
+                json!({
+                    "name": name, "image": IMAGE, "enqueueOnly": true,
+                    "config": { "resources": { "cpu": "1", "mem": "512m" } },
+                })
+            };
+            let name = format!("{INSTANCE}-{RUN}-");
+            self.ask("POST /session", session(name)).await;
+            let before = format!("{INSTANCE}-01j0000000abb");
+            self.ask("POST /session", session(before.clone())).await;
+            self.ask("POST /folders", json!({ "name": before })).await;
+            let group =
+                "mutation ($name: String!) { create_group(name: $name, props: {}) { ok msg } }";
+            self.query(group, json!({ "name": before })).await;
+            let seeded = (self.stand_in.history().len(), self.operator().await);
+            self.seeded.set(seeded).unwrap();
+            World::alive(self).into_iter().collect()
+        }
+        .boxed()
     }
 
     /// A login that nobody ended ends by its age; there is nothing to undo it with.
@@ -354,13 +367,14 @@ impl World for Cluster {
         self.falls.blows.lock().unwrap().heal();
     }
 
-    async fn take_away(&self, thing: &Thing) {
+    fn take_away<'a>(&'a self, thing: &'a Thing) -> BoxFuture<'a, ()> {
         let id = &thing.id;
-        match thing.kind {
-            "template" => self.ask(&format!("DELETE /template/session/{id}"), json!({})).await,
-            "service" => self.ask(&format!("DELETE /services/{id}"), json!({})).await,
+        let call = match thing.kind {
+            "template" => format!("DELETE /template/session/{id}"),
+            "service" => format!("DELETE /services/{id}"),
             other => panic!("a person knows no way to take away a {other}"),
         };
+        async move { drop(self.ask(&call, json!({})).await) }.boxed()
     }
 
     fn is_owed_by(&self, thing: &Thing, record: &Record) -> bool {
@@ -385,13 +399,16 @@ impl World for Cluster {
         }
     }
 
-    async fn intact(&self) -> Result<(), String> {
-        let before = self.seeded.get().map(|(_, operator)| operator);
-        let now = self.operator().await;
-        if before.is_none_or(|before| *before == now) {
-            return Ok(());
+    fn intact(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let before = self.seeded.get().map(|(_, operator)| operator);
+            let now = self.operator().await;
+            if before.is_none_or(|before| *before == now) {
+                return Ok(());
+            }
+            Err(format!("the operator was {before:?} and is {now}"))
         }
-        Err(format!("the operator was {before:?} and is {now}"))
+        .boxed()
     }
 }
 
@@ -450,7 +467,8 @@ async fn answer(
     answered
 }
 
-static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$").unwrap());
+static ID: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$").unwrap());
 static FIELD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^\s*(query|mutation)?[^{]*\{\s*(\w+)").unwrap());
 

@@ -64,9 +64,15 @@ fn what_the_cluster_lacks_is_told_in_its_own_words() {
         let told = site.run(&spec).await;
         let asked = requirements(&spec, &Client::new()).await.unwrap_err();
         for message in [told.message(), &asked.failure.message] {
-            assert!(message.contains(r#""container_registry":"{}""#), "{message}");
+            assert!(
+                message.contains(r#""container_registry":"{}""#),
+                "{message}"
+            );
         }
-        assert_eq!((&*asked.step, asked.failure.fault), ("registry", told.failed.as_ref().unwrap().failure.fault));
+        assert_eq!(
+            (&*asked.step, asked.failure.fault),
+            ("registry", told.failed.as_ref().unwrap().failure.fault)
+        );
         site.assert_clean().await;
     });
 }

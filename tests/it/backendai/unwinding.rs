@@ -50,8 +50,7 @@ fn is_for_several(subject: &Subject) -> bool {
 }
 
 fn is_struck_fully(subject: &Subject) -> bool {
-    FULLY.contains(&&*subject.identity.spec)
-        && ["", "rw"].contains(&&*subject.identity.variant)
+    FULLY.contains(&&*subject.identity.spec) && ["", "rw"].contains(&&*subject.identity.variant)
 }
 
 /// The requests that are not just one more look at the same thing.
@@ -69,10 +68,7 @@ fn distinct(ran: &Ran) -> BTreeSet<usize> {
     distinct
 }
 
-fn proves(
-    which: impl Fn(&Subject) -> bool,
-    met: impl Fn(&Subject, &Ran) -> Vec<(Ending, usize)>,
-) {
+fn proves(which: impl Fn(&Subject) -> bool, met: impl Fn(&Subject, &Ran) -> Vec<(Ending, usize)>) {
     let mut subjects = Subject::all(&config("*"));
     subjects.retain(which);
     let (count, wrong) = clock::run(prove::<Cluster>(subjects, expected, met));

@@ -78,7 +78,11 @@ fn a_refusal_for_a_limit_is_a_quota_whatever_its_status() {
         let keys = "[spec.params]\ncluster_size = { default = 1000 }";
         let told = site.run(&site.spec("own", &in_session(keys, ""))).await;
         assert_eq!(told.ended(), "fail quota in setup session");
-        assert!(told.message().contains("is answered 400"), "{}", told.message());
+        assert!(
+            told.message().contains("is answered 400"),
+            "{}",
+            told.message()
+        );
         site.assert_clean().await;
     });
 }
@@ -130,9 +134,17 @@ fn as_guest(step: &str) -> String {
 fn graphql_errors_are_no_answers() {
     clock::run(async {
         for (query, reason, said) in [
-            ("query { user { nonsense } }", "assertion", "Cannot query field 'nonsense'"),
+            (
+                "query { user { nonsense } }",
+                "assertion",
+                "Cannot query field 'nonsense'",
+            ),
             // Only for administrators.
-            ("query { users { uuid } }", "auth", "Insufficient privileges"),
+            (
+                "query { users { uuid } }",
+                "auth",
+                "Insufficient privileges",
+            ),
             (
                 "mutation { purge_group(gid: \\\"00000000-0000-4000-8000-000000000000\\\") { ok msg } }",
                 "assertion",
@@ -140,7 +152,9 @@ fn graphql_errors_are_no_answers() {
             ),
         ] {
             let site = Site::open().await;
-            let step = format!("use = \"backendai.graphql\"\nquery = \"{query}\"\nexpect = {{ matches = '\"ok\": ?true' }}");
+            let step = format!(
+                "use = \"backendai.graphql\"\nquery = \"{query}\"\nexpect = {{ matches = '\"ok\": ?true' }}"
+            );
             let told = site.run(&site.spec("own", &as_guest(&step))).await;
             let ended = format!("fail {reason} in body ask");
             assert_eq!(told.ended(), ended, "{}", told.story);
@@ -207,7 +221,11 @@ fn a_session_that_ends_is_not_waited_for() {
         };
         let (told, ()) = tokio::join!(site.run(&spec), end);
         assert_eq!(told.ended(), "fail assertion in body started");
-        assert!(told.message().contains("user-requested"), "{}", told.message());
+        assert!(
+            told.message().contains("user-requested"),
+            "{}",
+            told.message()
+        );
         site.assert_clean().await;
     });
 }
@@ -247,7 +265,13 @@ fn a_step_as_somebody_else_is_signed_by_them() {
         let accepted = site.cluster.seen("POST /folders/invitations/accept");
         let guest = &accepted[0].access_key;
         assert!(guest.starts_with("AKIA") && guest != ACCESS_KEY, "{guest}");
-        let as_guest: Vec<_> = site.cluster.seen("").into_iter().filter(|seen| seen.access_key == *guest).map(|seen| seen.kind).collect();
+        let as_guest: Vec<_> = site
+            .cluster
+            .seen("")
+            .into_iter()
+            .filter(|seen| seen.access_key == *guest)
+            .map(|seen| seen.kind)
+            .collect();
         assert_eq!(
             as_guest,
             [
@@ -343,14 +367,21 @@ fn the_keys_of_a_user_that_was_made_are_told_nowhere() {
         assert_eq!(told.ended(), "fail assertion in body ask", "{}", told.story);
         assert!(told.message().contains("[secret]"), "{}", told.message());
         let key = |key: &Value| key["secret_key"].as_str().unwrap().to_owned();
-        let keys: Vec<_> = keys["keypairs"].as_array().unwrap().iter().map(key).collect();
+        let keys: Vec<_> = keys["keypairs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(key)
+            .collect();
         assert_eq!(keys.len(), 2, "the operator's and the guest's");
         let mut everything = format!("{:?}\n{}", told.events, told.story).into_bytes();
         for file in std::fs::read_dir(folder.path()).unwrap() {
             everything.extend(std::fs::read(file.unwrap().path()).unwrap());
         }
         for key in keys {
-            let found = everything.windows(12).any(|part| part == &key.as_bytes()[..12]);
+            let found = everything
+                .windows(12)
+                .any(|part| part == &key.as_bytes()[..12]);
             assert!(!found, "a secret key was told");
         }
         site.assert_clean().await;

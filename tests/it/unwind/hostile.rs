@@ -93,7 +93,10 @@ async fn withstands(at: usize, fault: Fault) -> Result<usize, String> {
     if let Some(name) = rig.deleted().iter().find(|name| theirs(name)) {
         return Err(format!("{name} was deleted ({verdict:?})"));
     }
-    if strangers.iter().any(|thing| !rig.alive().contains(&thing.name)) {
+    if strangers
+        .iter()
+        .any(|thing| !rig.alive().contains(&thing.name))
+    {
         return Err("a stranger is gone".into());
     }
     let known = [

@@ -75,8 +75,7 @@ pub(crate) async fn prove<W: World>(
             trials.spawn(async move {
                 let _place = places.acquire_owned().await.unwrap();
                 let ran = AssertUnwindSafe(trial.run()).catch_unwind().await;
-                let through =
-                    || Err(format!("{ending:?} at {at} panicked through everything"));
+                let through = || Err(format!("{ending:?} at {at} panicked through everything"));
                 ran.unwrap_or_else(|_| through()).map(|_| ())
             });
         }

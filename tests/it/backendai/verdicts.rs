@@ -26,7 +26,7 @@ pub(super) fn in_session(keys: &str, steps: &str) -> String {
     format!("[[spec]]\nname = \"own\"\nlike = \"{INTERACTIVE}\"\n{keys}\n{STARTED}{steps}")
 }
 
-const STARTED: &str = r#"
+pub(super) const STARTED: &str = r#"
 [[spec.steps]]
 name = "started"
 use = "backendai.await"

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     TwiceThenStatus(u16),
     /// Has its effect; answered with its own status and this body.
     FalseBody(&'static str),
+    /// No effect; answered with an event stream that says this and ends.
+    FalseStream(&'static str),
 }
 
 /// What falls on one request of all.

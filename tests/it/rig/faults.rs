@@ -115,14 +115,12 @@ impl Blows {
     fn snared(&mut self, kind: &str) -> Option<Fault> {
         let (left, fault) = self.snared.get_mut(kind)?;
         let fault = *fault;
-        match left.checked_sub(1) {
-            Some(less) => *left = less,
-            None => {
-                self.snared.remove(kind);
-                return Some(fault);
-            }
+        if let Some(less) = left.checked_sub(1) {
+            *left = less;
+            return None;
         }
-        None
+        self.snared.remove(kind);
+        Some(fault)
     }
 
     /// Nothing falls any more.

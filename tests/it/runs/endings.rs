@@ -31,20 +31,20 @@ const ENDINGS: [Ending; 11] = [
     Ending::Fault(Fault::HangAfterEffect),
     Ending::Fault(Fault::Reset),
     Ending::Fault(Fault::ResetAfterEffect),
-    Ending::Fault(Fault::LateEffect(Duration::from_millis(600))),
+    Ending::Fault(Fault::LateEffect(Duration::from_millis(1200))),
     Ending::Cancel,
     Ending::Kill,
 ];
 
 fn scenario() -> String {
-    let keys = "timeout = \"300ms\"\nteardown_timeout = \"300ms\"";
+    let keys = "timeout = \"600ms\"\nteardown_timeout = \"600ms\"";
     spec(
         "",
         &[
             wrap("outer", keys),
             wrap("inner", keys),
             make("step", keys),
-            step("look", "/items/${step.id}", "timeout = \"300ms\""),
+            step("look", "/items/${step.id}", "timeout = \"600ms\""),
         ],
     )
 }

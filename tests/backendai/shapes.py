@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """What calls look like without what they say: the shape of a JSON value, the pattern of a call, and
-how many of them become one. Pure functions; `record.py` feeds them.
+how many of them become one, and what has changed. Pure functions; `record.py` feeds them.
+
+    shapes.py OLD NEW     says what NEW has that OLD has not, and ends with 1 then; also what it lacks
 
 A shape is written as JSON that a person can read:
 
@@ -19,6 +21,8 @@ A shape is written as JSON that a person can read:
 
 import json
 import re
+import sys
+from pathlib import Path
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 HEX = re.compile(r"[0-9a-f]{32}$")
@@ -157,3 +161,83 @@ def outcome(status, body):
         return f"{status} not ok"
     word = "" if status < 400 else body.get("error_code") or str(body.get("type", "")).rsplit("/", 1)[-1]
     return f"{status} {word}".rstrip()
+
+
+# ---- recordings ---------------------------------------------------------------------------------
+
+
+def changes(old, new):
+    """What one recording has that the other has not, as two lists of sentences: what is new in the
+    second, and what it lacks. That something always was there and now is not always is new.
+
+    >>> one = {"manager": {"GET /": {"200": {"body": {"a": "int"}}, "500": {}}}}
+    >>> other = {"manager": {"GET /": {"200": {"body": {"a": "null", "b": "int"}}, "404": {}}}}
+    >>> for side in changes(one, other): print(side)
+    ['manager GET / 200 body.a: null, was int', 'manager GET / 200 body.b: int', 'manager GET / 404: {}']
+    ['manager GET / 500']
+    >>> changes(one, one)
+    ([], [])
+    """
+    new_ones, lacking = [], []
+
+    def compare(old, new, at, depth):
+        for key in sorted(old | new):
+            here = f"{at}{key}"
+            if key not in new:
+                lacking.append(here)
+            elif key not in old:
+                new_ones.append(f"{here}: {json.dumps(new[key])}")
+            elif depth:
+                compare(old[key], new[key], f"{here} ", depth - 1)
+            elif key == "events":
+                compare(old[key], new[key], f"{here} ", 0)
+            else:
+                new_ones.extend(widened(old[key], new[key], here))
+
+    compare(old, new, "", 3)
+    return new_ones, lacking
+
+
+def widened(old, new, at):
+    """Where a shape allows what another did not.
+
+    >>> list(widened(["int"], {"|": [["int"], "null"]}, "a"))
+    ['a: null, was ["int"]']
+    >>> list(widened({"a": [], "b": "str"}, {"a": ["str"], "b?": "str"}, "x"))
+    ['x.a[]: "str"', 'x.b: not always there']
+    """
+    known = {kind(each): each for each in alternatives(old)}
+    for each in alternatives(new):
+        before = known.get(kind(each))
+        if before is None:
+            yield f"{at}: {json.dumps(each).strip(chr(34))}, was {json.dumps(old).strip(chr(34))}"
+        elif isinstance(each, list) and each:
+            yield from widened(before[0], each[0], f"{at}[]") if before else [f"{at}[]: {json.dumps(each[0])}"]
+        elif isinstance(each, dict):
+            yield from widened_object(before, each, at)
+
+
+def widened_object(old, new, at):
+    for key, inner in new.items():
+        name = key.removesuffix("?")
+        before = old.get(name, old.get(f"{name}?"))
+        if before is None:
+            yield f"{at}.{name}: {json.dumps(inner).strip(chr(34))}"
+        else:
+            yield from widened(before, inner, f"{at}.{name}")
+    for key in old:
+        if not key.endswith("?") and key not in new:
+            yield f"{at}.{key}: not always there"
+
+
+def main():
+    new_ones, lacking = changes(*(json.loads(Path(file).read_text()) for file in sys.argv[1:3]))
+    for line in new_ones:
+        print(f"new: {line}")
+    for line in lacking:
+        print(f"not seen: {line}")
+    sys.exit(1 if new_ones else 0)
+
+
+if __name__ == "__main__":
+    main()

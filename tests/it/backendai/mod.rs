@@ -5,6 +5,7 @@ mod bugs;
 mod clock;
 mod cluster;
 mod passing;
+mod recorded;
 mod site;
 mod unwinding;
 mod verdicts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Query, State as Here};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde_json::{Map, Value, json};
@@ -48,8 +49,10 @@ fn done() -> Response {
     told(StatusCode::OK, &json!({ "msg": "" }))
 }
 
+/// Nothing, and yet it has a type.
 fn no_content() -> Response {
-    StatusCode::NO_CONTENT.into_response()
+    let json = [(CONTENT_TYPE, "application/json; charset=utf-8")];
+    (StatusCode::NO_CONTENT, json).into_response()
 }
 
 fn failed(title: &'static str, code: &'static str, msg: &str) -> Refusal {

@@ -189,13 +189,12 @@ impl State {
         self.folders.get_mut(&id).ok_or_else(no_folder)
     }
 
-    /// A folder that the caller may put into a session.
+    /// A folder that the caller may put into a session. A name is looked up before that is asked.
     pub(super) fn mountable(&self, caller: &Caller, key: &str) -> Result<&Folder, Refusal> {
-        let found = self.find_folder(caller, key, "READ: 1");
-        let (folder, _) = found.map_err(|_| no_folder().with(json!([key])))?;
-        match folder.stage {
-            Stage::Ready => Ok(folder),
-            _ => Err(no_folder().with(json!([key]))),
+        match self.find_folder(caller, key, "READ: 1") {
+            Ok((folder, _)) if folder.stage == Stage::Ready => Ok(folder),
+            Err(_) if !is_id(key) => Err(no_folder().with(json!([key]))),
+            _ => Err(no_folder().said("There is no accessible vfolders at all.")),
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
         let watch = tokio::task::spawn_blocking(move || {
             let mut before = sleeps.load(Ordering::SeqCst);
             loop {
+                #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
                 std::thread::sleep(ASLEEP);
                 let now = sleeps.load(Ordering::SeqCst);
                 let slept = now == before && now % 2 == 1;

@@ -6,13 +6,15 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, DATE, HOST};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use regex::Regex;
@@ -24,10 +26,11 @@ use testerd::demo::backendai::{Change, Entry, IMAGE, Pace, Setup, StandIn};
 use testerd::secret::{Secret, SecretSource};
 use testerd::spec::{Auth, Record, Target, TargetKind};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::rig::{Blow, Blows, Dropped, Overdue, Resettable, Switch, bend};
-use crate::unwind::{INSTANCE, RUN, Thing, World};
+use crate::rig::{Blow, Blows, Dropped, Fault, Overdue, Resettable, Switch, bend};
+use crate::unwind::{ENDPOINT, INSTANCE, RUN, Thing, World};
 
 pub(crate) const ACCESS_KEY: &str = "AKIAOPERATOROPERATOR";
 pub(crate) const SECRET_KEY: &str = "the-operators-secret-key-of-40-letters-xx";
@@ -43,6 +46,39 @@ type Router = TowerToHyperService<axum::Router>;
 #[derive(Debug, Clone)]
 pub(crate) struct Keys(pub(crate) String, pub(crate) String);
 
+/// These specs, on a stand-in.
+pub(crate) fn config(names: &str) -> String {
+    format!(
+        r#"[tester]
+instance = "{INSTANCE}"
+[target.cluster]
+type = "backendai"
+endpoint = "{ENDPOINT}"
+access_key = "{ACCESS_KEY}"
+secret_key = "{SECRET_KEY}"
+[target.cluster.vars]
+image = "{IMAGE}"
+pause = "2s"
+[target.web]
+type = "backendai-web"
+endpoint = "{ENDPOINT}"
+secrets = {{ password = "{PASSWORD}" }}
+[target.web.vars]
+username = "{EMAIL}"
+[[probe]]
+name = "all"
+target = "cluster"
+interval = "1h"
+names = ["{names}"]
+[[probe]]
+name = "web"
+target = "web"
+interval = "1h"
+names = ["login"]
+"#
+    )
+}
+
 /// A stand-in that listens. It stops when it is dropped.
 pub(crate) struct Cluster {
     addr: SocketAddr,
@@ -54,11 +90,48 @@ pub(crate) struct Cluster {
     _server: JoinSet<()>,
 }
 
-/// What falls on requests.
+/// What falls on requests, and what was seen of them.
 #[derive(Default)]
 struct Falls {
     blows: Mutex<Blows>,
     overdue: Overdue,
+    seen: Mutex<Vec<Seen>>,
+    arrivals: watch::Sender<()>,
+    /// The kind of each request, and its connection.
+    switches: Mutex<Vec<(String, Switch)>>,
+}
+
+/// What a request said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) kind: String,
+    /// Who signed it; empty if nobody did.
+    pub(crate) access_key: String,
+    /// As the manager's log has it.
+    pub(crate) id: String,
+    /// The trace that it belongs to.
+    pub(crate) trace: String,
+}
+
+impl Seen {
+    fn new(kind: String, headers: &HeaderMap) -> Self {
+        let text = |name: &str| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
+        };
+        let credential = text("authorization").split("credential=").nth(1);
+        let access_key = credential.and_then(|pair| pair.split(':').next());
+        Self {
+            kind,
+            access_key: access_key.unwrap_or_default().to_owned(),
+            id: text("x-backendai-requestid").to_owned(),
+            trace: text("traceparent")
+                .split('-')
+                .nth(1)
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    }
 }
 
 impl Cluster {
@@ -91,14 +164,47 @@ impl Cluster {
         }
     }
 
-    /// What requests there were, by kind, that begin so.
-    pub(crate) fn count(&self, kind: &str) -> usize {
-        let blows = self.falls.blows.lock().unwrap();
-        blows
-            .log()
-            .iter()
-            .filter(|one| one.starts_with(kind))
-            .count()
+    /// Everything that is there, logins too.
+    pub(crate) fn everything(&self) -> Vec<Thing> {
+        self.stand_in.alive().into_iter().map(thing).collect()
+    }
+
+    /// What requests of this kind, or whose kind begins so, said of themselves.
+    pub(crate) fn seen(&self, kind: &str) -> Vec<Seen> {
+        let mut seen = self.falls.seen.lock().unwrap().clone();
+        seen.retain(|one| one.kind.starts_with(kind));
+        seen
+    }
+
+    /// When the next request of this kind comes.
+    pub(crate) async fn comes(&self, kind: &str) {
+        let before = self.seen(kind).len();
+        let mut arrivals = self.falls.arrivals.subscribe();
+        let comes = async {
+            while self.seen(kind).len() == before {
+                arrivals.changed().await.unwrap();
+            }
+        };
+        let came = tokio::time::timeout(Self::LONG, comes).await;
+        assert!(came.is_ok(), "no request `{kind}` came");
+    }
+
+    /// Lets requests of this kind fail, until it is healed.
+    pub(crate) fn fail(&self, kind: &str, fault: Fault) {
+        self.falls.blows.lock().unwrap().fail(kind, fault);
+    }
+
+    /// Lets something fall on the `nth` request of this kind from now on, counted from 0.
+    pub(crate) fn fail_once(&self, kind: &str, nth: usize, fault: Fault) {
+        self.falls.blows.lock().unwrap().snare(kind, nth, fault);
+    }
+
+    /// Cuts the connections of the requests of this kind that came so far, in the middle of what
+    /// is told over them next.
+    pub(crate) fn cut(&self, kind: &str) {
+        let switches = self.falls.switches.lock().unwrap();
+        let meant = switches.iter().filter(|(one, _)| one.starts_with(kind));
+        meant.for_each(|(_, switch)| switch.cut());
     }
 
     /// Asks behind the faults, as the operator.
@@ -210,33 +316,35 @@ impl World for Cluster {
         }
     }
 
-    async fn seed_strangers(&self) -> BTreeSet<Thing> {
-        self.furnish().await;
-        let session = |name: String| {
-            json!({
-                "name": name, "image": IMAGE, "enqueueOnly": true,
-                "config": { "resources": { "cpu": "1", "mem": "512m" } },
-            })
-        };
-        let name = format!("{INSTANCE}-{RUN}-");
-        self.ask("POST /session", session(name)).await;
-        let before = format!("{INSTANCE}-01j0000000abb");
-        self.ask("POST /session", session(before.clone())).await;
-        self.ask("POST /folders", json!({ "name": before })).await;
-        let group = "mutation ($name: String!) { create_group(name: $name, props: {}) { ok msg } }";
-        self.query(group, json!({ "name": before })).await;
-        let seeded = (self.stand_in.history().len(), self.operator().await);
-        self.seeded.set(seeded).unwrap();
-        World::alive(self).into_iter().collect()
+    fn seed_strangers(&self) -> BoxFuture<'_, BTreeSet<Thing>> {
+        async move {
+            self.furnish().await;
+            let session = |name: String| {
+                json!({
+                    "name": name, "image": IMAGE, "enqueueOnly": true,
+                    "config": { "resources": { "cpu": "1", "mem": "512m" } },
+                })
+            };
+            let name = format!("{INSTANCE}-{RUN}-");
+            self.ask("POST /session", session(name)).await;
+            let before = format!("{INSTANCE}-01j0000000abb");
+            self.ask("POST /session", session(before.clone())).await;
+            self.ask("POST /folders", json!({ "name": before })).await;
+            let group =
+                "mutation ($name: String!) { create_group(name: $name, props: {}) { ok msg } }";
+            self.query(group, json!({ "name": before })).await;
+            let seeded = (self.stand_in.history().len(), self.operator().await);
+            self.seeded.set(seeded).unwrap();
+            World::alive(self).into_iter().collect()
+        }
+        .boxed()
     }
 
     /// A login that nobody ended ends by its age; there is nothing to undo it with.
     fn alive(&self) -> Vec<Thing> {
-        let alive = self.stand_in.alive().into_iter();
+        let mut alive = self.everything();
+        alive.retain(|thing| thing.kind != "login");
         alive
-            .filter(|entry| entry.kind != "login")
-            .map(thing)
-            .collect()
     }
 
     fn created(&self) -> Vec<Thing> {
@@ -259,16 +367,14 @@ impl World for Cluster {
         self.falls.blows.lock().unwrap().heal();
     }
 
-    async fn take_away(&self, thing: &Thing) {
+    fn take_away<'a>(&'a self, thing: &'a Thing) -> BoxFuture<'a, ()> {
         let id = &thing.id;
-        match thing.kind {
-            "template" => {
-                self.ask(&format!("DELETE /template/session/{id}"), json!({}))
-                    .await
-            }
-            "service" => self.ask(&format!("DELETE /services/{id}"), json!({})).await,
+        let call = match thing.kind {
+            "template" => format!("DELETE /template/session/{id}"),
+            "service" => format!("DELETE /services/{id}"),
             other => panic!("a person knows no way to take away a {other}"),
         };
+        async move { drop(self.ask(&call, json!({})).await) }.boxed()
     }
 
     fn is_owed_by(&self, thing: &Thing, record: &Record) -> bool {
@@ -293,13 +399,16 @@ impl World for Cluster {
         }
     }
 
-    async fn intact(&self) -> Result<(), String> {
-        let before = self.seeded.get().map(|(_, operator)| operator);
-        let now = self.operator().await;
-        if before.is_none_or(|before| *before == now) {
-            return Ok(());
+    fn intact(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let before = self.seeded.get().map(|(_, operator)| operator);
+            let now = self.operator().await;
+            if before.is_none_or(|before| *before == now) {
+                return Ok(());
+            }
+            Err(format!("the operator was {before:?} and is {now}"))
         }
-        Err(format!("the operator was {before:?} and is {now}"))
+        .boxed()
     }
 }
 
@@ -335,7 +444,13 @@ async fn answer(
 ) -> Result<Response<Body>, Dropped> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-    let fault = falls.blows.lock().unwrap().fall(&kind(&head, &body));
+    let kind = kind(&head, &body);
+    let fault = falls.blows.lock().unwrap().fall(&kind);
+    let carried = (kind.clone(), switch.clone());
+    falls.switches.lock().unwrap().push(carried);
+    let seen = Seen::new(kind, &head.headers);
+    falls.seen.lock().unwrap().push(seen);
+    falls.arrivals.send_replace(());
     let overdue = falls.overdue.due();
     let effect = || {
         let request = Request::from_parts(head.clone(), Body::from(body.clone()));

@@ -82,6 +82,12 @@ where
             Ok(status(code))
         }
         Fault::FalseBody(body) => Ok(with_body(effect().await?, body)),
+        Fault::FalseStream(text) => {
+            let mut answer = Response::new(B::from(text.to_owned()));
+            let kind = HeaderValue::from_static("text/event-stream");
+            answer.headers_mut().insert(CONTENT_TYPE, kind);
+            Ok(answer)
+        }
         Fault::EffectAfterNext => {
             let late = effect().map(|_| ()).boxed();
             overdue.0.lock().unwrap().push(late);

@@ -1,25 +1,38 @@
-//! A TCP stream that can be made to end with a reset instead of a clean close.
+//! A TCP stream that can be made to end with a reset instead of a clean close, and in the middle.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Thrown by a request to have its connection reset when it is dropped.
+/// Thrown by a request to have its connection reset when it is dropped, or by somebody else to
+/// have it cut.
 #[derive(Clone, Default)]
-pub(crate) struct Switch(Arc<AtomicBool>);
+pub(crate) struct Switch(Arc<AtomicU8>);
+
+const RESET: u8 = 1;
+const CUT: u8 = 2;
 
 impl Switch {
     pub(crate) fn reset_on_drop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.fetch_or(RESET, Ordering::Relaxed);
+    }
+
+    /// Ends the connection with whatever is written next.
+    pub(crate) fn cut(&self) {
+        self.0.fetch_or(RESET | CUT, Ordering::Relaxed);
     }
 
     fn is_thrown(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) & RESET != 0
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CUT != 0
     }
 }
 
@@ -60,6 +73,9 @@ impl AsyncWrite for Resettable {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.switch.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     TwiceThenStatus(u16),
     /// Has its effect; answered with its own status and this body.
     FalseBody(&'static str),
+    /// No effect; answered with an event stream that says this and ends.
+    FalseStream(&'static str),
 }
 
 /// What falls on one request of all.
@@ -59,6 +61,8 @@ pub(crate) struct Blows {
     aimed: HashMap<usize, Blow>,
     /// By kind of request.
     lasting: HashMap<String, Fault>,
+    /// The same, after so many of its kind.
+    snared: HashMap<String, (usize, Fault)>,
     everything: Option<Fault>,
 }
 
@@ -83,6 +87,7 @@ impl Blows {
         };
         self.log.push(kind.to_owned());
         struck
+            .or(self.snared(kind))
             .or(self.lasting.get(kind).copied())
             .or(self.everything)
     }
@@ -97,9 +102,31 @@ impl Blows {
         self.aimed.insert(nth, blow);
     }
 
+    /// Lets something fall on every request of this kind from now on.
+    pub(crate) fn fail(&mut self, kind: &str, fault: Fault) {
+        self.lasting.insert(kind.to_owned(), fault);
+    }
+
+    /// Lets something fall on the `nth` request of this kind from now on, counted from 0.
+    pub(crate) fn snare(&mut self, kind: &str, nth: usize, fault: Fault) {
+        self.snared.insert(kind.to_owned(), (nth, fault));
+    }
+
+    fn snared(&mut self, kind: &str) -> Option<Fault> {
+        let (left, fault) = self.snared.get_mut(kind)?;
+        let fault = *fault;
+        if let Some(less) = left.checked_sub(1) {
+            *left = less;
+            return None;
+        }
+        self.snared.remove(kind);
+        Some(fault)
+    }
+
     /// Nothing falls any more.
     pub(crate) fn heal(&mut self) {
         self.aimed.clear();
+        self.snared.clear();
         self.lasting.clear();
         self.everything = None;
     }

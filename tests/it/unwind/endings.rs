@@ -36,6 +36,16 @@ pub(crate) enum Ending {
     Unwritable(bool),
 }
 
+impl Ending {
+    /// Whether it strikes a request.
+    pub(crate) fn strikes(self) -> bool {
+        !matches!(
+            self,
+            Self::Nothing | Self::Panic(_) | Self::UndoPanics | Self::Unwritable(_)
+        )
+    }
+}
+
 /// Where a step panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {

@@ -10,7 +10,7 @@ use testerd::catalog;
 use testerd::client::Client;
 use testerd::config::Patience;
 use testerd::event::{Exporters, RunRef};
-use testerd::journal::{DiskJournal, Journal, MemoryJournal, Owed};
+use testerd::journal::{DiskJournal, Journal, MemoryJournal, OpenError, Owed};
 use testerd::outcome::Verdict;
 use testerd::runner::{Begun, Runner, Stop};
 use testerd::spec::{Scheduled, Target};
@@ -56,12 +56,28 @@ impl Books {
         };
         let before = strip(journal.owed());
         drop(Arc::try_unwrap(journal).map_err(|_| "somebody still has the journal")?);
-        let journal = DiskJournal::open(folder.path(), 100, "a sweep").unwrap();
+        let journal = open_again(folder.path());
         if strip(journal.owed()) != before || !journal.damaged().is_empty() {
             return Err("the journal reads otherwise after a restart".into());
         }
         Ok(Self::Disk(folder, Arc::new(journal)))
     }
+}
+
+/// Opens a journal that was closed a moment ago. A program that another test starts holds its lock,
+/// too, between the fork and the exec.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock of the test stands still"
+)]
+fn open_again(folder: &std::path::Path) -> DiskJournal {
+    for _ in 0..1000 {
+        match DiskJournal::open(folder, 100, "a sweep") {
+            Err(OpenError::Locked { .. }) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the journal stays locked");
 }
 
 /// Without what is not kept on disk.

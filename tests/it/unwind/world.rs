@@ -1,9 +1,10 @@
 //! What trials need of a target: that it keeps books of what is there, and that it can be struck.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use testerd::client::Endpoint;
 use testerd::spec::{Record, Target};
 
@@ -51,7 +52,7 @@ pub(crate) trait World: Sized + Send + Sync + 'static {
     fn target(&self, declared: &Target) -> Target;
 
     /// Puts in things of others with names like ours, and says which.
-    fn seed_strangers(&self) -> impl Future<Output = BTreeSet<Thing>> + Send;
+    fn seed_strangers(&self) -> BoxFuture<'_, BTreeSet<Thing>>;
 
     /// Everything that is there, sorted.
     fn alive(&self) -> Vec<Thing>;
@@ -72,14 +73,14 @@ pub(crate) trait World: Sized + Send + Sync + 'static {
     fn heal(&self);
 
     /// A person takes this away.
-    fn take_away(&self, thing: &Thing) -> impl Future<Output = ()> + Send;
+    fn take_away<'a>(&'a self, thing: &'a Thing) -> BoxFuture<'a, ()>;
 
     /// Whether this record, if it is carried out, leaves nothing of this thing.
     fn is_owed_by(&self, thing: &Thing, record: &Record) -> bool;
 
     /// Whether all that was there before anybody came is as it was; the error says what is not.
-    fn intact(&self) -> impl Future<Output = Result<(), String>> + Send {
-        ready(Ok(()))
+    fn intact(&self) -> BoxFuture<'_, Result<(), String>> {
+        ready(Ok(())).boxed()
     }
 
     /// Names under which several things were made, and one of those that are still there.
@@ -121,7 +122,7 @@ impl World for Rig {
         }
     }
 
-    async fn seed_strangers(&self) -> BTreeSet<Thing> {
+    fn seed_strangers(&self) -> BoxFuture<'_, BTreeSet<Thing>> {
         let names = [
             format!("{INSTANCE}-{RUN}-"),
             format!("{INSTANCE}-{RUN}-outer-of-somebody"),
@@ -132,7 +133,7 @@ impl World for Rig {
         for name in &names {
             self.seed(name);
         }
-        names.map(item).into()
+        ready(names.map(item).into()).boxed()
     }
 
     fn alive(&self) -> Vec<Thing> {
@@ -159,8 +160,9 @@ impl World for Rig {
         self.heal_all();
     }
 
-    async fn take_away(&self, thing: &Thing) {
+    fn take_away<'a>(&'a self, thing: &'a Thing) -> BoxFuture<'a, ()> {
         Rig::take_away(self, &thing.name);
+        ready(()).boxed()
     }
 
     fn is_owed_by(&self, thing: &Thing, record: &Record) -> bool {

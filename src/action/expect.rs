@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Version};
 use regex::Regex;
 use serde_json::Value;
 
@@ -51,6 +51,8 @@ impl Reply {
             status,
             headers,
             body,
+            version: Version::default(),
+            session: None,
         };
         Self {
             noun,

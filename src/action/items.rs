@@ -111,10 +111,7 @@ mod tests {
                 .collect(),
             wanted,
         };
-        let run = Run {
-            id: "id".into(),
-            name: "lab-x".into(),
-        };
+        let run = Run::new("lab", "x");
         let scope = Scope::new(&run);
         item.check(Some(json), &scope)
             .map_err(|failure| failure.message)

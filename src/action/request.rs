@@ -134,6 +134,7 @@ impl RequestTemplate {
             body,
             body_limit: self.body_limit,
             reuse: self.reuse,
+            ..Request::new(Method::GET, "/")
         };
         Ok((request, elsewhere))
     }

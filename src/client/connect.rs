@@ -1,4 +1,4 @@
-//! From an endpoint to a pipe that requests can be sent over: one address, no second choice.
+//! From an endpoint to a pipe that something can be sent over: one address, no second choice.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,52 +13,83 @@ use tokio_util::either::Either;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
 use super::stopwatch::{Phase, Stopwatch};
+use super::tls::Session;
 
 /// Bytes in both directions, in the clear or not.
 pub(super) type Pipe = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// Resolves, connects, and shakes hands when there is a TLS configuration.
+/// Resolves, connects, goes through a proxy if there is one, and shakes hands when there is a TLS
+/// configuration.
 pub(super) async fn connect(
     endpoint: &Endpoint,
-    tls: Option<&Arc<ClientConfig>>,
+    tls: Option<Arc<ClientConfig>>,
     watch: &mut Stopwatch<'_>,
-) -> Result<Pipe, ClientError> {
-    let address = if let Some(ip) = endpoint.ip() {
-        SocketAddr::new(ip, endpoint.port())
+) -> Result<(Pipe, Option<Arc<Session>>), ClientError> {
+    let tcp = reach(endpoint, watch).await?;
+    let Some(config) = tls else {
+        return Ok((Either::Left(tcp), None));
+    };
+    let (stream, session) = shake(endpoint, tcp, config, watch).await?;
+    Ok((Either::Right(stream), Some(session)))
+}
+
+/// Resolves and connects, to the endpoint or through its proxy.
+pub(super) async fn reach(
+    endpoint: &Endpoint,
+    watch: &mut Stopwatch<'_>,
+) -> Result<TcpStream, ClientError> {
+    let proxy = endpoint.transport().proxy.as_ref();
+    let first = proxy.map_or(endpoint, |proxy| &proxy.endpoint);
+    let address = if let Some(ip) = first.ip() {
+        SocketAddr::new(ip, first.port())
     } else {
         watch.enter(Phase::Resolve);
-        resolve(endpoint).await?
+        resolve(first, endpoint).await?
     };
-
     watch.enter(Phase::Connect);
     let tcp = open(address)
         .await
-        .map_err(|source| ClientError::connect(endpoint, address, source))?;
-    let Some(config) = tls else {
-        return Ok(Either::Left(tcp));
-    };
+        .map_err(|source| ClientError::connect(first, address, source))?;
+    match proxy {
+        Some(proxy) => proxy.tunnel(tcp, endpoint).await,
+        None => Ok(tcp),
+    }
+}
 
+/// Shakes hands.
+pub(super) async fn shake(
+    endpoint: &Endpoint,
+    tcp: TcpStream,
+    config: Arc<ClientConfig>,
+    watch: &mut Stopwatch<'_>,
+) -> Result<(TlsStream<TcpStream>, Arc<Session>), ClientError> {
     watch.enter(Phase::Tls);
     let name = endpoint.server_name().clone();
-    let shaken = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+    let shaken = TlsConnector::from(config).connect(name, tcp);
     let stream = shaken
         .await
         .map_err(|source| ClientError::tls(endpoint, source))?;
-    Ok(Either::Right(stream))
+    let session = Session::of(stream.get_ref().1);
+    Ok((stream, Arc::new(session)))
 }
 
 /// The system puts the address that it thinks is best first.
-async fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, ClientError> {
-    let found = lookup_host((endpoint.host(), endpoint.port())).await;
+async fn resolve(host: &Endpoint, endpoint: &Endpoint) -> Result<SocketAddr, ClientError> {
+    let family = endpoint.transport().family;
+    let found = lookup_host((host.host(), host.port())).await;
     found
         .and_then(|mut addresses| {
-            let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            addresses.next().ok_or_else(none)
+            let fits = |address: &SocketAddr| family.is_none_or(|family| family.has(*address));
+            addresses.find(fits).ok_or_else(|| {
+                let family = family.map_or(String::new(), |family| format!("{family} "));
+                let what = format!("the name has no {family}address");
+                io::Error::new(io::ErrorKind::NotFound, what)
+            })
         })
         .map_err(|source| {
             // Without a descriptor the C library cannot ask, and says that the name is unknown.
             let source = TcpSocket::new_v4().err().unwrap_or(source);
-            ClientError::resolve(endpoint, source)
+            ClientError::resolve(host, source)
         })
 }
 

@@ -3,12 +3,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
 use rustls::pki_types::ServerName;
 
-/// Where a target is: scheme, host, port and perhaps a base path.
+use super::transport::Transport;
+
+/// Where a target is: scheme, host, port and perhaps a base path; and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     tls: bool,
@@ -16,6 +19,7 @@ pub struct Endpoint {
     name: ServerName<'static>,
     port: u16,
     base_path: String,
+    transport: Arc<Transport>,
 }
 
 /// A text that is no endpoint. It is never repeated in the message: what is wrong with it may be
@@ -72,7 +76,14 @@ impl Endpoint {
             name,
             port: port.unwrap_or(default_port(tls)),
             base_path: base_path.to_owned(),
+            transport: Arc::default(),
         })
+    }
+
+    /// The same place, reached in this way.
+    #[must_use]
+    pub fn via(self, transport: Arc<Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// Reads a whole address: the endpoint, and path and query.
@@ -134,7 +145,18 @@ impl Endpoint {
 
     /// Whom the certificate has to name.
     pub(super) fn server_name(&self) -> &ServerName<'static> {
+        let other = self.transport.trust.server_name.as_ref();
+        other.unwrap_or(&self.name)
+    }
+
+    /// The host, whatever the certificate has to name.
+    pub(super) fn own_name(&self) -> &ServerName<'static> {
         &self.name
+    }
+
+    /// How it is reached.
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// The address, if the host is one.

@@ -7,12 +7,15 @@ use std::error::Error;
 use std::io;
 use std::iter::successors;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use tokio_tungstenite::tungstenite;
 
+use super::decode::Broken;
 use super::endpoint::Endpoint;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
+use crate::secret::SecretError;
 
 /// A failed attempt. Messages name host and port, never a header, a body or a query.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,20 @@ pub enum ClientError {
     Roots {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// A file that says whom to trust, or who we are, cannot be used.
+    #[error("cannot use {file}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The proxy's password cannot be read.
+    #[error("cannot log in at the proxy")]
+    Secret {
+        /// Why.
+        source: SecretError,
     },
     /// The path of the request is none.
     #[error(
@@ -44,6 +61,14 @@ pub enum ClientError {
         to: String,
         /// Why.
         source: io::Error,
+    },
+    /// The proxy makes no tunnel to the target.
+    #[error("no way through the proxy {via}")]
+    Proxy {
+        /// Its host and port.
+        via: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// No TLS session.
     #[error("no tls handshake with {to}")]
@@ -68,6 +93,20 @@ pub enum ClientError {
         to: String,
         /// Why.
         source: hyper::Error,
+    },
+    /// The server does not speak the version of HTTP that was asked for.
+    #[error("{to} speaks no http/2")]
+    Version {
+        /// Host and port.
+        to: String,
+    },
+    /// The body cannot be unpacked.
+    #[error("the http answer from {to} cannot be unpacked")]
+    Coding {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The answer to a WebSocket handshake does not keep to the protocol.
     #[error("no websocket handshake with {to}: {what}")]
@@ -101,6 +140,39 @@ impl ClientError {
     pub(super) fn roots(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
         Self::Roots { source }
+    }
+
+    pub(super) fn file(
+        file: &Path,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (file, source) = (file.to_owned(), source.into());
+        Self::File { file, source }
+    }
+
+    pub(super) fn proxy(proxy: &Endpoint, source: Box<dyn Error + Send + Sync>) -> Self {
+        let via = proxy.host_port();
+        Self::Proxy { via, source }
+    }
+
+    pub(super) fn version(endpoint: &Endpoint) -> Self {
+        let to = endpoint.host_port();
+        Self::Version { to }
+    }
+
+    pub(super) fn coding(endpoint: &Endpoint, broken: Broken, limit: u64) -> Self {
+        let to = endpoint.host_port();
+        match broken {
+            Broken::TooLong => Self::too_long(endpoint, "the unpacked http answer", limit),
+            Broken::Garbage(source) => Self::Coding {
+                to,
+                source: source.into(),
+            },
+            Broken::Unknown(coding) => Self::Coding {
+                to,
+                source: format!("`{coding}` is not gzip, br or zstd").into(),
+            },
+        }
     }
 
     pub(super) fn resolve(endpoint: &Endpoint, source: io::Error) -> Self {
@@ -154,12 +226,13 @@ impl ClientError {
         }
         match self {
             Self::Roots { .. } => Cause::Resources.into(),
+            Self::File { .. } | Self::Secret { .. } => Cause::Secret.into(),
             Self::Path => Cause::Input.into(),
             Self::Resolve { .. } => Reason::Dns.into(),
             Self::Connect { .. } if self.errnos().any(|errno| errno == Errno::TIMEDOUT) => {
                 Reason::Timeout.into()
             }
-            Self::Connect { .. } => Reason::Connect.into(),
+            Self::Connect { .. } | Self::Proxy { .. } => Reason::Connect.into(),
             Self::Tls { .. } => Reason::Tls.into(),
             // In TLS 1.3 a server refuses our side of the handshake only after we think it done.
             Self::Answer { .. } if causes(self).any(<dyn Error>::is::<rustls::Error>) => {
@@ -167,6 +240,8 @@ impl ClientError {
             }
             Self::Answer { .. }
             | Self::Body { .. }
+            | Self::Version { .. }
+            | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }
             | Self::TooLong { .. } => Reason::Protocol.into(),
@@ -177,12 +252,17 @@ impl ClientError {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Roots { .. }
+            | Self::File { .. }
+            | Self::Secret { .. }
             | Self::Path
             | Self::Resolve { .. }
             | Self::Connect { .. }
-            | Self::Tls { .. } => Effect::Nothing,
+            | Self::Proxy { .. }
+            | Self::Tls { .. }
+            | Self::Version { .. } => Effect::Nothing,
             Self::Answer { .. }
             | Self::Body { .. }
+            | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }
             | Self::TooLong { .. } => Effect::Unknown,

@@ -1,18 +1,24 @@
-//! One HTTP/1 connection, driven inside the future of whoever uses it: no task of its own, so
+//! One HTTP connection, driven inside the future of whoever uses it: no task of its own, so
 //! dropping that future ends it. When to open, keep and close it is decided in `mod`.
 
 use std::future::{Future, poll_fn, ready};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, Parts, Scheme};
+use http::{HeaderValue, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::{TrySendError, http1};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Pipe;
+use super::tasks::Tasks;
+use super::tls::Session;
 
-/// A request as hyper takes it.
+/// A request as hyper takes it, in the form of HTTP/1.1: a path, and a `host` header.
 pub(super) type Message = http::Request<Full<Bytes>>;
 
 /// The head of an answer, its body still to be read.
@@ -20,24 +26,62 @@ pub(super) type Incoming = http::Response<hyper::body::Incoming>;
 
 /// A connection, and what drives it.
 pub(super) struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<Pipe>, Full<Bytes>>,
+    speaks: Speaks,
+    session: Option<Arc<Session>>,
     /// It may end before the body is read, and must not be driven any more.
     ended: bool,
     /// What it ended with; it knows more than the body does.
     broken: Option<hyper::Error>,
 }
 
+enum Speaks {
+    One {
+        sender: http1::SendRequest<Full<Bytes>>,
+        driver: http1::Connection<TokioIo<Pipe>, Full<Bytes>>,
+    },
+    Two {
+        sender: http2::SendRequest<Full<Bytes>>,
+        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Tasks>>,
+        tasks: Tasks,
+    },
+}
+
 impl Connection {
-    /// Speaks HTTP over this pipe.
-    pub(super) async fn over(pipe: Pipe) -> hyper::Result<Self> {
+    /// Speaks HTTP/1.1 over this pipe.
+    pub(super) async fn http1(pipe: Pipe) -> hyper::Result<Self> {
         let (sender, driver) = http1::handshake(TokioIo::new(pipe)).await?;
-        Ok(Self {
+        Ok(Self::new(Speaks::One { sender, driver }))
+    }
+
+    /// Speaks HTTP/2 over this pipe, to a server that is known to understand it.
+    pub(super) async fn http2(pipe: Pipe) -> hyper::Result<Self> {
+        let tasks = Tasks::default();
+        let (sender, driver) = http2::handshake(tasks.clone(), TokioIo::new(pipe)).await?;
+        let driver = Box::new(driver);
+        Ok(Self::new(Speaks::Two {
             sender,
             driver,
+            tasks,
+        }))
+    }
+
+    fn new(speaks: Speaks) -> Self {
+        Self {
+            speaks,
+            session: None,
             ended: false,
             broken: None,
-        })
+        }
+    }
+
+    /// The connection, with what its handshake came to.
+    pub(super) fn within(self, session: Option<Arc<Session>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// What its handshake came to.
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
     }
 
     /// Sends the message and waits for the head of the answer. The error has the message in it if
@@ -46,8 +90,20 @@ impl Connection {
         &mut self,
         message: Message,
     ) -> Result<Incoming, TrySendError<Message>> {
-        let head = self.sender.try_send_request(message);
-        self.drive(head).await
+        match &mut self.speaks {
+            Speaks::One { sender, .. } => {
+                let head = sender.try_send_request(message);
+                self.drive(head).await
+            }
+            Speaks::Two { sender, .. } => {
+                let scheme = match self.session {
+                    Some(_) => Scheme::HTTPS,
+                    None => Scheme::HTTP,
+                };
+                let head = sender.try_send_request(absolute(message, scheme));
+                self.drive(head).await
+            }
+        }
     }
 
     /// The next piece of the body, trailers passed over. It can be dropped and called again.
@@ -68,20 +124,21 @@ impl Connection {
     /// requests nothing else drives it: here it is noticed that the server closed it.
     pub(super) async fn is_idle(&mut self) -> bool {
         self.drive(ready(())).await;
-        !self.ended && self.sender.is_ready()
+        !self.ended
+            && match &self.speaks {
+                Speaks::One { sender, .. } => sender.is_ready(),
+                Speaks::Two { sender, .. } => sender.is_ready(),
+            }
     }
 
     /// Says goodbye, as TLS wants it, but does not wait for an answer.
     pub(super) async fn close(self) {
-        let Self {
-            sender, mut driver, ..
-        } = self;
         let ended = self.ended;
-        drop(sender);
+        let mut driver = self.speaks.into_driver();
         poll_fn(|context| {
             if !ended {
                 // However that goes, the exchange is over.
-                let _ = Pin::new(&mut driver).poll(context);
+                let _ = driver(context);
             }
             Poll::Ready(())
         })
@@ -89,13 +146,16 @@ impl Connection {
     }
 
     /// Takes the pipe back, and what came over it already, when both sides have agreed to go on
-    /// with something else than HTTP.
-    pub(super) async fn into_pipe(mut self) -> hyper::Result<(Pipe, Bytes)> {
+    /// with something else than HTTP. Nobody agrees to that in HTTP/2.
+    pub(super) async fn into_pipe(self) -> hyper::Result<Option<(Pipe, Bytes)>> {
+        let Speaks::One { mut driver, .. } = self.speaks else {
+            return Ok(None);
+        };
         if !self.ended {
-            poll_fn(|context| self.driver.poll_without_shutdown(context)).await?;
+            poll_fn(|context| driver.poll_without_shutdown(context)).await?;
         }
-        let parts = self.driver.into_parts();
-        Ok((parts.io.into_inner(), parts.read_buf))
+        let parts = driver.into_parts();
+        Ok(Some((parts.io.into_inner(), parts.read_buf)))
     }
 
     /// Waits for something that happens on the connection, and drives the connection meanwhile.
@@ -103,7 +163,7 @@ impl Connection {
         let mut event = pin!(event);
         poll_fn(|context| {
             if !self.ended
-                && let Poll::Ready(end) = Pin::new(&mut self.driver).poll(context)
+                && let Poll::Ready(end) = self.speaks.poll(context)
             {
                 self.ended = true;
                 self.broken = end.err();
@@ -112,4 +172,65 @@ impl Connection {
         })
         .await
     }
+}
+
+impl Speaks {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self {
+            Self::One { driver, .. } => Pin::new(driver).poll(context),
+            Self::Two { driver, tasks, .. } => {
+                let end = Pin::new(driver).poll(context);
+                tasks.poll(context);
+                end
+            }
+        }
+    }
+
+    /// What is left to be driven when nothing more is to be sent.
+    fn into_driver(self) -> Box<dyn FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>> + Send> {
+        match self {
+            Self::One { sender, mut driver } => {
+                drop(sender);
+                Box::new(move |context| Pin::new(&mut driver).poll(context))
+            }
+            Self::Two {
+                sender,
+                mut driver,
+                tasks,
+            } => {
+                drop(sender);
+                Box::new(move |context| {
+                    tasks.poll(context);
+                    Pin::new(&mut driver).poll(context)
+                })
+            }
+        }
+    }
+}
+
+/// The message with its host in the address, where HTTP/2 wants it.
+fn absolute(mut message: Message, scheme: Scheme) -> Message {
+    let host = message.headers_mut().remove(HOST);
+    let authority = host
+        .as_ref()
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = Parts::from(message.uri().clone());
+    parts.scheme = Some(scheme);
+    parts.authority = authority;
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *message.uri_mut() = uri;
+    }
+    message
+}
+
+/// The message as it was before [`absolute`].
+pub(super) fn relative(mut message: Message) -> Message {
+    let host = message.uri().authority().map(Authority::as_str);
+    let host = host.and_then(|host| HeaderValue::try_from(host).ok());
+    if let Some(host) = host {
+        message.headers_mut().insert(HOST, host);
+        let path = message.uri().path_and_query().cloned();
+        *message.uri_mut() = path.map(Uri::from).unwrap_or_default();
+    }
+    message
 }

@@ -9,41 +9,72 @@
 
 mod connect;
 mod cookies;
+mod decode;
 mod endpoint;
 mod error;
 mod exchange;
+mod proxy;
 mod sse;
 mod stopwatch;
 mod stream;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transport;
 mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body_util::Full;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
 
 use self::connect::connect;
 use self::cookies::Cookies;
-use self::exchange::{Connection, Incoming, Message};
+use self::exchange::{Connection, Incoming, Message, relative};
 use self::stopwatch::{Phase, Stopwatch};
+use self::tls::Sessions;
 use crate::event::HttpPhases;
 
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
+pub use self::proxy::{Proxy, ProxyKind};
 pub use self::sse::{Event, EventStream, Parser as EventParser, TooLong};
 pub use self::stream::Stream;
+pub use self::tls::Session;
+pub use self::transport::{Family, Transport, Trust};
 pub use self::websocket::{Message as WebSocketMessage, Upgrade, WebSocket};
 
 /// How long a body may be when nobody says otherwise.
 pub const DEFAULT_BODY_LIMIT: u64 = 8 * 1024 * 1024;
+
+/// Which HTTP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Speak {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: agreed on in the TLS handshake, or in the clear without asking first.
+    Http2,
+    /// What the server likes best, if there is a TLS handshake to say it in; HTTP/1.1 otherwise.
+    Either,
+}
+
+impl Speak {
+    /// What is offered in a TLS handshake.
+    const fn protocols(self) -> &'static [&'static str] {
+        match self {
+            Self::Http1 => &["http/1.1"],
+            Self::Http2 => &["h2"],
+            Self::Either => &["h2", "http/1.1"],
+        }
+    }
+}
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -62,6 +93,13 @@ pub struct Request {
     pub body_limit: u64,
     /// Take the connection that the run kept for this endpoint, and keep it for the next.
     pub reuse: bool,
+    /// Resume the TLS session of an earlier connection of the run, if there is one.
+    pub resume: bool,
+    /// Which HTTP.
+    pub speak: Speak,
+    /// Say that the body may come packed, and unpack it. Unpacked it may not be longer than
+    /// `body_limit` either.
+    pub unpack: bool,
 }
 
 impl Request {
@@ -74,6 +112,9 @@ impl Request {
             body: Bytes::new(),
             body_limit: DEFAULT_BODY_LIMIT,
             reuse: false,
+            resume: false,
+            speak: Speak::default(),
+            unpack: false,
         }
     }
 
@@ -84,6 +125,9 @@ impl Request {
             headers.insert(HOST, HeaderValue::try_from(endpoint.authority()).ok()?);
         }
         headers.remove(TRANSFER_ENCODING);
+        if self.unpack && !headers.contains_key(ACCEPT_ENCODING) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(decode::ACCEPTED));
+        }
         // A method that usually has a body says so when there is none (RFC 9110, 8.6): some
         // servers answer 411 otherwise.
         if self.body.is_empty()
@@ -110,13 +154,18 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// Which HTTP the answer is.
+    pub version: Version,
+    /// What the TLS handshake of its connection came to, if there was one.
+    pub session: Option<Arc<Session>>,
 }
 
-/// What one run keeps from one request for the next: connections, at most one per scheme, host and
-/// port, and cookies.
+/// What one run keeps from one request for the next: connections, at most one per scheme, host,
+/// port and version of HTTP, TLS sessions, and cookies.
 #[derive(Default)]
 pub struct Connections {
     kept: HashMap<String, Connection>,
+    sessions: Sessions,
     cookies: Cookies,
 }
 
@@ -133,23 +182,27 @@ impl Connections {
         self.cookies.redact(text)
     }
 
-    async fn take(&mut self, endpoint: &Endpoint) -> Option<Connection> {
-        let mut kept = self.kept.remove(&endpoint.origin())?;
+    async fn take(&mut self, endpoint: &Endpoint, speak: Speak) -> Option<Connection> {
+        let mut kept = self.kept.remove(&place(endpoint, speak))?;
         // The runtime looks at its sockets before it comes back: a run goes from step to step
         // without a pause, and would not hear of a close that came right after the last answer.
         tokio::task::yield_now().await;
         kept.is_idle().await.then_some(kept)
     }
 
-    fn keep(&mut self, endpoint: &Endpoint, connection: Connection) {
-        self.kept.insert(endpoint.origin(), connection);
+    fn keep(&mut self, endpoint: &Endpoint, speak: Speak, connection: Connection) {
+        self.kept.insert(place(endpoint, speak), connection);
     }
 }
 
-/// The client: nothing but what TLS needs. One serves the whole process.
+fn place(endpoint: &Endpoint, speak: Speak) -> String {
+    format!("{speak:?} {}", endpoint.origin())
+}
+
+/// The client: nothing but the roots that this machine trusts. One serves the whole process.
 #[derive(Debug, Default)]
 pub struct Client {
-    tls: OnceCell<Arc<ClientConfig>>,
+    roots: OnceCell<Arc<RootCertStore>>,
 }
 
 impl Client {
@@ -160,12 +213,12 @@ impl Client {
         Self::default()
     }
 
-    /// A client that trusts these roots and no others.
-    pub fn with_roots(roots: RootCertStore) -> Result<Self, rustls::Error> {
-        let config = tls::trusting(roots)?;
-        Ok(Self {
-            tls: OnceCell::new_with(Some(config)),
-        })
+    /// A client that trusts these roots and no others, where an endpoint's transport names none.
+    #[must_use]
+    pub fn with_roots(roots: RootCertStore) -> Self {
+        Self {
+            roots: OnceCell::new_with(Some(Arc::new(roots))),
+        }
     }
 
     /// Makes one attempt. The phases are noted as they end, and the last one also when the
@@ -177,24 +230,30 @@ impl Client {
         connections: &mut Connections,
         phases: &mut HttpPhases,
     ) -> Result<Answer, ClientError> {
-        let reuse = request.reuse;
+        let (reuse, speak) = (request.reuse, request.speak);
+        let (unpack, limit) = (request.unpack, request.body_limit);
         let begun = self.begin(endpoint, request, connections, phases).await;
         let (mut stream, mut watch) = begun?;
         watch.enter(Phase::Transfer);
         let body = stream.read().await?;
-        // The answer is complete; what becomes of the connection is not in its time.
+        // The answer is complete; what becomes of it and of the connection is not in its time.
         drop(watch);
-        let (answer, mut connection) = stream.end(body);
+        let (mut answer, mut connection) = stream.end(body);
         if !reuse {
             connection.close().await;
         } else if connection.is_idle().await {
-            connections.keep(endpoint, connection);
+            connections.keep(endpoint, speak, connection);
+        }
+        if unpack {
+            let unpacked = decode::decode(&answer.headers, answer.body, limit);
+            answer.body =
+                unpacked.map_err(|broken| ClientError::coding(endpoint, broken, limit))?;
         }
         Ok(answer)
     }
 
-    /// The same, but returns at the head of the answer, and its body is read as it comes. The
-    /// phases are those up to the head; [`Stream`] says why.
+    /// The same, but returns at the head of the answer, and its body is read as it comes, packed
+    /// or not. The phases are those up to the head; [`Stream`] says why.
     pub async fn open(
         &self,
         endpoint: &Endpoint,
@@ -216,11 +275,14 @@ impl Client {
     ) -> Result<(Stream, Stopwatch<'a>), ClientError> {
         // Before the clock starts: reading this machine's files says nothing about the target.
         let tls = if endpoint.is_tls() {
-            Some(self.tls.get_or_try_init(tls::of_this_machine).await?)
+            let config = self.tls(endpoint).await?;
+            let protocols = request.speak.protocols();
+            let sessions = &mut connections.sessions;
+            Some(sessions.dress(&config, protocols, request.resume))
         } else {
             None
         };
-        let (limit, reuse) = (request.body_limit, request.reuse);
+        let (limit, reuse, speak) = (request.body_limit, request.reuse, request.speak);
         let mut message = request.into_message(endpoint).ok_or(ClientError::Path)?;
         let uri = message.uri().clone();
         let cookies = &mut connections.cookies;
@@ -228,40 +290,79 @@ impl Client {
 
         let mut watch = Stopwatch::start(phases);
         let kept = if reuse {
-            connections.take(endpoint).await
+            connections.take(endpoint, speak).await
         } else {
             None
         };
-        let (connection, head) = request_head(endpoint, tls, kept, message, &mut watch).await?;
+        let way = Way {
+            endpoint,
+            tls,
+            speak,
+        };
+        let (connection, head) = way.request_head(kept, message, &mut watch).await?;
         connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }
+
+    /// The TLS configuration of an endpoint.
+    async fn tls(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, ClientError> {
+        let transport = endpoint.transport();
+        let roots = if transport.needs_roots() {
+            let loaded = self.roots.get_or_try_init(tls::roots_of_this_machine).await;
+            Arc::clone(loaded?)
+        } else {
+            Arc::new(RootCertStore::empty())
+        };
+        transport.config(roots).await
+    }
 }
 
-/// Sends the message, over the kept connection if there is one, and waits for the head of the
-/// answer. What certainly never left a kept connection is sent over a fresh one: that is no retry.
-async fn request_head(
-    endpoint: &Endpoint,
-    tls: Option<&Arc<ClientConfig>>,
-    kept: Option<Connection>,
-    mut message: Message,
-    watch: &mut Stopwatch<'_>,
-) -> Result<(Connection, Incoming), ClientError> {
-    if let Some(mut kept) = kept {
-        watch.enter(Phase::FirstByte);
-        match kept.request(message).await {
-            Ok(head) => return Ok((kept, head)),
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => message = unsent,
-                None => return Err(ClientError::answer(endpoint, error.into_error())),
-            },
+/// How a request goes to its endpoint.
+struct Way<'a> {
+    endpoint: &'a Endpoint,
+    tls: Option<Arc<ClientConfig>>,
+    speak: Speak,
+}
+
+impl Way<'_> {
+    /// Sends the message, over the kept connection if there is one, and waits for the head of the
+    /// answer. What certainly never left a kept connection is sent over a fresh one: that is no
+    /// retry.
+    async fn request_head(
+        self,
+        kept: Option<Connection>,
+        mut message: Message,
+        watch: &mut Stopwatch<'_>,
+    ) -> Result<(Connection, Incoming), ClientError> {
+        let endpoint = self.endpoint;
+        if let Some(mut kept) = kept {
+            watch.enter(Phase::FirstByte);
+            match kept.request(message).await {
+                Ok(head) => return Ok((kept, head)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => message = relative(unsent),
+                    None => return Err(ClientError::answer(endpoint, error.into_error())),
+                },
+            }
         }
+        let mut fresh = self.connect(watch).await?;
+        let head = fresh.request(message).await;
+        let head = head.map_err(|error| ClientError::answer(endpoint, error.into_error()))?;
+        Ok((fresh, head))
     }
-    let pipe = connect(endpoint, tls, watch).await?;
-    watch.enter(Phase::FirstByte);
-    let failed = |source| ClientError::answer(endpoint, source);
-    let mut fresh = Connection::over(pipe).await.map_err(failed)?;
-    let head = fresh.request(message).await;
-    let head = head.map_err(|error| failed(error.into_error()))?;
-    Ok((fresh, head))
+
+    /// A connection that speaks what it should. The clock is then at the first byte.
+    async fn connect(self, watch: &mut Stopwatch<'_>) -> Result<Connection, ClientError> {
+        let (pipe, session) = connect(self.endpoint, self.tls, watch).await?;
+        watch.enter(Phase::FirstByte);
+        let agreed = session.as_ref().and_then(|s| s.protocol.as_deref()) == Some(b"h2");
+        let opened = match (self.speak, &session) {
+            (Speak::Http2, Some(_)) if !agreed => return Err(ClientError::version(self.endpoint)),
+            (Speak::Http2, _) => Connection::http2(pipe).await,
+            (Speak::Either, _) if agreed => Connection::http2(pipe).await,
+            (Speak::Http1 | Speak::Either, _) => Connection::http1(pipe).await,
+        };
+        let opened = opened.map_err(|source| ClientError::answer(self.endpoint, source))?;
+        Ok(opened.within(session))
+    }
 }

@@ -4,7 +4,7 @@
 //! end with the head, and waiting for what it brings is in the step's own time.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http::header::CONTENT_TYPE;
 use hyper::body::Body;
 
@@ -20,6 +20,7 @@ pub struct Stream {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
+    version: Version,
     body: hyper::body::Incoming,
     connection: Connection,
     endpoint: Endpoint,
@@ -37,6 +38,7 @@ impl Stream {
         Self {
             status: head.status.as_u16(),
             headers: head.headers,
+            version: head.version,
             body,
             connection,
             endpoint: endpoint.clone(),
@@ -90,6 +92,8 @@ impl Stream {
             status: self.status,
             headers: self.headers,
             body,
+            version: self.version,
+            session: self.connection.session().cloned(),
         };
         (answer, self.connection)
     }
@@ -97,7 +101,8 @@ impl Stream {
     /// Takes the pipe back from HTTP.
     pub(super) async fn into_pipe(self) -> Result<(Pipe, Bytes), ClientError> {
         let pipe = self.connection.into_pipe().await;
-        pipe.map_err(|source| ClientError::body(&self.endpoint, source))
+        let pipe = pipe.map_err(|source| ClientError::body(&self.endpoint, source))?;
+        pipe.ok_or_else(|| ClientError::handshake(&self.endpoint, "the connection is shared"))
     }
 
     /// What one event or message of it may have.

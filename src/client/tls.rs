@@ -1,32 +1,149 @@
-//! Whom to trust. A configuration is built once and shared by all attempts; sessions are not
-//! resumed, so that every handshake measured is a whole one.
+//! Whom to trust, as rustls wants it, and what a handshake came to. Sessions are resumed only for
+//! who asks: every other handshake that is measured is a whole one.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
+    RootCertStore, SignatureScheme,
+};
 use rustls_native_certs::{CertificateResult, load_native_certs};
 use tokio::task::spawn_blocking;
 
 use super::error::ClientError;
+use super::transport::Trust;
 
-/// Trusts these roots.
-pub(super) fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+/// What a TLS handshake came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The version: `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its IANA name.
+    pub cipher: String,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The certificates that the server sent, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The protocol that was agreed on.
+    pub(super) protocol: Option<Vec<u8>>,
 }
 
-/// Trusts the roots of this machine. Some hundred files may be read, so on a thread of its own.
-pub(super) async fn of_this_machine() -> Result<Arc<ClientConfig>, ClientError> {
+impl Session {
+    pub(super) fn of(connection: &ClientConnection) -> Self {
+        let suite = connection.negotiated_cipher_suite();
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        Self {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "1.3",
+                _ => "1.2",
+            },
+            cipher: suite
+                .and_then(|suite| suite.suite().as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            certificates: certificates
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+            protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
+        }
+    }
+}
+
+/// The sessions that one run may resume.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Option<Resumption>);
+
+impl Sessions {
+    /// The configuration for these protocols, with sessions to resume if that is wanted.
+    pub(super) fn dress(
+        &mut self,
+        config: &ClientConfig,
+        protocols: &[&str],
+        resume: bool,
+    ) -> Arc<ClientConfig> {
+        let mut config = config.clone();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        if resume {
+            let few = || Resumption::in_memory_sessions(8);
+            config.resumption = self.0.get_or_insert_with(few).clone();
+        }
+        Arc::new(config)
+    }
+}
+
+/// Builds what these settings say. Reads files, so not for a thread that others wait for.
+pub(super) fn configure(
+    trust: &Trust,
+    machine: Arc<RootCertStore>,
+) -> Result<ClientConfig, ClientError> {
+    let provider = Arc::new(ring::default_provider());
+    let versions: &[_] = if trust.only_1_3 {
+        &[&TLS13]
+    } else {
+        &[&TLS13, &TLS12]
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(ClientError::roots)?;
+    let builder = if trust.anybody {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+    } else {
+        let roots = match &trust.ca_file {
+            Some(file) => Arc::new(roots_of(file)?),
+            None => machine,
+        };
+        builder.with_root_certificates(roots)
+    };
+    let mut config = match (&trust.cert_file, &trust.key_file) {
+        (Some(chain), Some(key)) => {
+            let certificates = certificates_of(chain)?;
+            let secret = PrivateKeyDer::from_pem_file(key);
+            let secret = secret.map_err(|source| ClientError::file(key, source))?;
+            builder
+                .with_client_auth_cert(certificates, secret)
+                .map_err(|source| ClientError::file(chain, source))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    match found {
+        Ok(found) if Vec::is_empty(&found) => Err(ClientError::file(file, "holds no certificate")),
+        Ok(found) => Ok(found),
+        Err(source) => Err(ClientError::file(file, source)),
+    }
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates_of(file)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| ClientError::file(file, source))?;
+    }
+    Ok(roots)
+}
+
+/// The roots of this machine. Some hundred files may be read, so on a thread of its own.
+pub(super) async fn roots_of_this_machine() -> Result<Arc<RootCertStore>, ClientError> {
     let roots = spawn_blocking(|| usable(load_native_certs())).await;
-    let roots = roots.map_err(ClientError::roots)??;
-    trusting(roots).map_err(ClientError::roots)
+    roots.map_err(ClientError::roots)?.map(Arc::new)
 }
 
 /// A broken root among good ones only means that what it signed is not trusted; without any, every
@@ -38,6 +155,47 @@ fn usable(found: CertificateResult) -> Result<RootCertStore, ClientError> {
         (false, _) => Ok(roots),
         (true, Some(error)) => Err(ClientError::roots(error)),
         (true, None) => Err(ClientError::roots("there are none")),
+    }
+}
+
+/// Trusts whoever holds the key of the certificate that he shows.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

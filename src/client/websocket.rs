@@ -22,7 +22,7 @@ use super::connect::Pipe;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
 use super::stopwatch::Phase;
-use super::{Answer, Client, Connections, Request};
+use super::{Answer, Client, Connections, Request, Speak};
 use crate::event::HttpPhases;
 
 /// What a server appends to the key before it hashes it (RFC 6455, 1.3).
@@ -173,6 +173,7 @@ fn asking(mut request: Request, key: &str) -> Request {
         method: Method::GET,
         body: Bytes::new(),
         reuse: false,
+        speak: Speak::Http1,
         ..request
     }
 }

@@ -73,10 +73,7 @@ impl Runner {
             queue_wait: begun.queue_wait,
         });
         let started = Instant::now();
-        let names = Run {
-            id: run.id.clone(),
-            name: format!("{}-{}", self.instance, run.id).into(),
-        };
+        let names = Run::new(&self.instance, &run.id);
         let mut redactor = Redactor::default();
         let scope = Scope::new(&names);
         let stage = Stage::new(names, scope, &spec.target, &self.client, &mut redactor);

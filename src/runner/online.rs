@@ -79,10 +79,7 @@ fn required(case: &Case) -> impl Iterator<Item = &Step> {
 }
 
 fn stage<'a>(target: &'a Target, client: &'a Client, redactor: &mut Redactor) -> Stage<'a> {
-    let run = Run {
-        id: "online".into(),
-        name: "online".into(),
-    };
+    let run = Run::new("check", "online");
     let scope = Scope::new(&run);
     Stage::new(run, scope, target, client, redactor)
 }

@@ -36,10 +36,7 @@ pub async fn orphans(
 ) -> Result<Vec<Orphan>, Failure> {
     let mut redactor = Redactor::default();
     let target = spec.target.as_ref();
-    let run = Run {
-        id: "none".into(),
-        name: format!("{instance}-none").into(),
-    };
+    let run = Run::new(instance, "none");
     // No run goes on, so nothing of one may be read.
     let scope = Scope::default();
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);

@@ -53,10 +53,7 @@ pub async fn undo(
     cancel: &CancellationToken,
 ) -> Result<Undone, Failure> {
     let mut redactor = Redactor::default();
-    let run = Run {
-        id: record.run.as_str().into(),
-        name: format!("{}-{}", record.instance, record.run).into(),
-    };
+    let run = Run::new(&record.instance, &record.run);
     let scope = Scope::new(&run);
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);
     let limits = Limits::from_now(Duration::from_millis(record.timeout_ms), cancel);

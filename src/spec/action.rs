@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -82,6 +84,19 @@ pub struct Run {
     pub id: Arc<str>,
     /// `${run.name}`: at most 40 characters, begins with the instance.
     pub name: Arc<str>,
+    /// The instance that it belongs to.
+    pub instance: Arc<str>,
+}
+
+impl Run {
+    /// A run of this instance.
+    pub fn new(instance: &str, id: &str) -> Self {
+        Self {
+            id: id.into(),
+            name: format!("{instance}-{id}").into(),
+            instance: instance.into(),
+        }
+    }
 }
 
 /// What an action sees of the run.
@@ -107,9 +122,6 @@ pub struct Context<'a> {
     /// What the step waits for, if it does; told when its deadline passes first.
     pub waiting: &'a mut Option<String>,
 }
-
-/// What every request says of us.
-const USER_AGENT: &str = concat!("testerd/", env!("CARGO_PKG_VERSION"));
 
 impl Context<'_> {
     /// Sends one request to the target, as who the run is to it.
@@ -225,9 +237,12 @@ impl Context<'_> {
 
     fn introduce(&mut self, request: &mut Request) {
         let headers = &mut request.headers;
-        headers
-            .entry(http::header::USER_AGENT)
-            .or_insert(http::HeaderValue::from_static(USER_AGENT));
+        let (version, instance) = (env!("CARGO_PKG_VERSION"), &self.run.instance);
+        // An instance is made of letters, digits, `-` and `_`: always a comment (RFC 9110, 10.1.5).
+        let agent = HeaderValue::try_from(format!("testerd/{version} ({instance})"));
+        if let (false, Ok(agent)) = (headers.contains_key(USER_AGENT), agent) {
+            headers.insert(USER_AGENT, agent);
+        }
         if let Some(span) = self.trace.next_span() {
             headers.entry("traceparent").or_insert(span);
         }

@@ -253,7 +253,7 @@ impl Authority {
 
     /// A client that trusts only this authority.
     pub(super) fn client(&self) -> Client {
-        Client::with_roots(self.roots()).unwrap()
+        Client::with_roots(self.roots())
     }
 
     /// A server with this name.

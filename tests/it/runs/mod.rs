@@ -188,7 +188,7 @@ impl World {
         exporters.extend(self.more.iter().cloned());
         let runner = Arc::new(Runner {
             // Nothing here has a certificate, and a machine may have no roots.
-            client: Client::with_roots(RootCertStore::empty()).unwrap(),
+            client: Client::with_roots(RootCertStore::empty()),
             journal: self.journal.clone(),
             exporters: Exporters::new(exporters),
             undoer: self.undoer,

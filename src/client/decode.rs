@@ -38,7 +38,10 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Byt
     for coding in codings.iter().rev() {
         body = match coding.as_str() {
             "gzip" | "x-gzip" => unpack(flate2::read::MultiGzDecoder::new(&body[..]), limit)?,
-            "br" => unpack(brotli_decompressor::Decompressor::new(&body[..], 4096), limit)?,
+            "br" => unpack(
+                brotli_decompressor::Decompressor::new(&body[..], 4096),
+                limit,
+            )?,
             "zstd" => {
                 let decoder = ruzstd::decoding::StreamingDecoder::new(&body[..]);
                 let decoder = decoder.map_err(|error| Broken::Garbage(io::Error::other(error)))?;

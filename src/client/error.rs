@@ -142,10 +142,7 @@ impl ClientError {
         Self::Roots { source }
     }
 
-    pub(super) fn file(
-        file: &Path,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub(super) fn file(file: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let (file, source) = (file.to_owned(), source.into());
         Self::File { file, source }
     }

@@ -4,8 +4,8 @@
 //! end with the head, and waiting for what it brings is in the step's own time.
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Version};
 use hyper::body::Body;
 
 use super::Answer;

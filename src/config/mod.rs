@@ -6,6 +6,7 @@
 mod settings;
 mod sources;
 mod targets;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -63,6 +63,7 @@ fn read_one(
             .map_err(|error| fields.problem("endpoint", error.to_string(), ENDPOINT_HELP))
             .ok()
     });
+    let transport = Arc::new(super::transport::read(&mut fields));
     let auth: Option<Arc<dyn Auth>> = match kind {
         Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
@@ -85,7 +86,7 @@ fn read_one(
         target: Arc::new(Target {
             name: name.to_owned(),
             kind: kind?,
-            endpoint: endpoint?,
+            endpoint: endpoint?.via(transport),
             auth: auth?,
             secrets: secrets.unwrap_or_default(),
             concurrency,
@@ -157,7 +158,7 @@ fn read_secrets(mut fields: Fields<'_, '_>) -> BTreeMap<String, SecretSource> {
 }
 
 /// Reads where a secret comes from; one that stands in the file itself is a warning.
-fn read_secret(fields: &mut Fields<'_, '_>, entry: &Entry) -> Option<SecretSource> {
+pub(super) fn read_secret(fields: &mut Fields<'_, '_>, entry: &Entry) -> Option<SecretSource> {
     if let Raw::String(text) = &entry.node.raw {
         let key = fields.key(&entry.key);
         let what =

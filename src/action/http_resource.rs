@@ -9,18 +9,84 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::capture::{Captures, check_ids};
-use super::expect::{
-    Expectation, POINTER_HELP, Reply, equal, exact_statuses, is_pointer, json_pointers,
-};
-use super::request::{RequestData, RequestTemplate, broken_record};
-use super::{Built, Shape, refused};
+use super::capture::{CAPTURE, Captures, check_ids};
+use super::content::equal;
+use super::expect::{Expectation, REFUSED, Reply, STATUSES, exact_statuses};
+use super::kind::{Kind, POINTER, TABLE};
+use super::manner::WHOLE;
+use super::place::{POINTER_HELP, is_pointer, json_pointers};
+use super::poll::EXPECT;
+use super::request::{PLACE, RUNNING, RequestData, RequestTemplate, SENDING, broken_record};
+use super::{Built, Key, Part, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
 use crate::text::{Fields, Lookup, ValueTemplate, plain};
 
 /// The kind under which undo records name this code.
 pub const KIND: &str = "http.resource";
+
+/// Its keys.
+pub const KEYS: &[Part] = &[Part::own(&[
+    Key::required("create", TABLE, "how it is made").of(&[
+        PLACE,
+        SENDING,
+        RUNNING,
+        WHOLE,
+        Part::own(&[EXPECT, CAPTURE]),
+    ]),
+    Key::optional(
+        "find",
+        TABLE,
+        "how it is found by its name after a lost answer; required if `delete` reads a capture",
+    )
+    .of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[
+            ITEMS,
+            Key::required(
+                "match",
+                MATCH,
+                "which item is ours: one of its values holds `${run.name}`",
+            ),
+            CAPTURE,
+        ]),
+    ]),
+    Key::required("delete", TABLE, "how it is undone").of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[
+            Key::optional("gone", STATUSES, "which statuses say that it is not there")
+                .default("404, 410"),
+        ]),
+    ]),
+    Key::optional(
+        "list",
+        TABLE,
+        "how leftovers are found by the beginning of their names, by `sweep --orphans`",
+    )
+    .of(&[
+        PLACE,
+        SENDING,
+        RUNNING,
+        WHOLE,
+        Part::own(&[
+            ITEMS,
+            Key::required("name", POINTER, "where an item has its name"),
+            CAPTURE,
+        ]),
+    ]),
+    REFUSED,
+])];
+
+const ITEMS: Key = Key::optional("items", POINTER, "where the answer has the array of items")
+    .default("the answer itself");
+
+const MATCH: Kind = Kind::new(
+    "table: JSON pointer to value",
+    "{ '/a' = '${run.name}' }",
+    "{ a = 1 }",
+);
 
 /// Statuses that say the thing is gone, when `gone` names none.
 const GONE: [u16; 2] = [404, 410];
@@ -153,7 +219,7 @@ fn read_create(
     }
     let before = fields.notes().reads.len();
     let mut table = fields.table("create")?;
-    let request = RequestTemplate::read(&mut table, Method::POST);
+    let request = RequestTemplate::read_whole(&mut table, Method::POST);
     let expect = table
         .table("expect")
         .map_or_else(Expectation::success, Expectation::read);
@@ -176,7 +242,7 @@ fn read_create(
 fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
     let before = fields.notes().reads.len();
     let mut table = fields.table("find")?;
-    let request = RequestTemplate::read(&mut table, Method::GET);
+    let request = RequestTemplate::read_recorded(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
     if !table.has("match") {
         table.missing(
@@ -233,7 +299,7 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
         );
     }
     let mut table = fields.table("delete")?;
-    let request = RequestTemplate::read(&mut table, Method::DELETE);
+    let request = RequestTemplate::read_recorded(&mut table, Method::DELETE);
     let gone = exact_statuses(&mut table, "gone").unwrap_or_else(|| GONE.to_vec());
     table.finish();
     Some((request?, gone))
@@ -241,7 +307,7 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
 
 fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
     let mut table = fields.table("list")?;
-    let request = RequestTemplate::read(&mut table, Method::GET);
+    let request = RequestTemplate::read_whole(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
     let name = pointer(&mut table, "name");
     if name.is_none() {

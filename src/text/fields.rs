@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -54,6 +55,9 @@ pub struct Notes {
     pub problems: Vec<Problem>,
     /// What the tables read so far will read at run time, and where that is written.
     pub reads: Vec<(Read, At)>,
+    /// Every key that was asked for: tables of keys are held to it.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeSet<String>,
 }
 
 /// A table being read.
@@ -127,6 +131,8 @@ impl<'a, 'n> Fields<'a, 'n> {
     pub fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         if !self.known.contains(&key) {
             self.known.push(key);
+            #[cfg(test)]
+            self.notes.asked.insert(self.key(key));
         }
         self.table.get(key)
     }
@@ -204,6 +210,17 @@ impl<'a, 'n> Fields<'a, 'n> {
             return None;
         }
         Some(text)
+    }
+
+    /// A path, relative to the file that holds it.
+    pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let text = self.string(key)?;
+        if text.is_empty() {
+            self.problem(key, "must not be empty", "name a file");
+            return None;
+        }
+        let folder = Path::new(&*self.table.at.file).parent();
+        Some(folder.unwrap_or(Path::new("")).join(text))
     }
 
     /// An integer in a range.

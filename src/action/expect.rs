@@ -9,10 +9,76 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::items::Item;
+use super::keys::{Key, Part};
+use super::kind::{DURATION, HEADERS, JSON, Kind, POINTERS, TABLE, TEXT};
 use super::refused;
 use crate::client::Answer;
 use crate::outcome::{Failure, Fault, Reason};
 use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
+
+/// What must hold of an answer beside its content.
+const EXPECT: Part = Part::shared(
+    "an answer",
+    &[
+        Key::optional("status", STATUS, "the status, a class, or several of them").default("`2xx`"),
+        Key::optional(
+            "header",
+            HEADERS,
+            "what headers must be; parameters of a `content-type` count only if they are written",
+        ),
+        Key::optional(
+            "max_duration",
+            DURATION,
+            "how long the request may take at most",
+        ),
+    ],
+);
+
+/// What must hold of a body, an event's data or a message.
+pub(super) const CONTENT: Part = Part::shared(
+    "a content",
+    &[
+        Key::optional("json", JSON, "what must stand at places in it"),
+        Key::optional("has", POINTERS, "places at which there must be something"),
+        Key::optional(
+            "contains",
+            ITEMS,
+            "items that arrays must have, told by what stands in them",
+        ),
+        Key::optional("lacks", ITEMS, "items that arrays must not have"),
+        Key::optional("equals", TEXT, "what it must be, byte by byte"),
+        Key::optional("text", TEXT, "what must stand somewhere in it"),
+        Key::optional("matches", PATTERN, "what must match somewhere in it"),
+    ],
+);
+
+/// The keys of an `expect` table.
+pub(crate) const EXPECTATION: &[Part] = &[EXPECT, CONTENT];
+
+/// What resources that may be refused have; the refusal says its status.
+pub(crate) const REFUSED: Key = Key::optional(
+    "expect_refused",
+    TABLE,
+    "how the target refuses it, `status` at least: the step fails if it does not, and what was made is undone",
+)
+.of(EXPECTATION);
+
+const STATUS: Kind = Kind::new(
+    "status, `\"2xx\"`, or an array of them",
+    "[200, '3xx']",
+    "'ok'",
+);
+
+/// Exact statuses.
+pub(super) const STATUSES: Kind = Kind::new("array of statuses", "[404]", "['4xx']");
+
+const ITEMS: Kind = Kind::new(
+    "table: JSON pointer of an array to `{ POINTER = value, … }` or an array of these",
+    "{ '/a' = { '/b' = 1 } }",
+    "{ '/a' = 1 }",
+);
+
+const PATTERN: Kind = Kind::new("regular expression", "'a+'", "'('");
 
 /// How much of an unexpected text a message shows.
 const EXCERPT: usize = 200;

@@ -9,18 +9,76 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::capture::{Captures, check_ids};
+use super::capture::{CAPTURE, Captures, check_ids};
 use super::expect::{
-    Expectation, POINTER_HELP, Reply, equal, exact_statuses, is_pointer, json_pointers,
+    Expectation, POINTER_HELP, REFUSED, Reply, STATUSES, equal, exact_statuses, is_pointer,
+    json_pointers,
 };
-use super::request::{RequestData, RequestTemplate, broken_record};
-use super::{Built, Shape, refused};
+use super::kind::{JSON, Kind, POINTER, TABLE};
+use super::poll::EXPECT;
+use super::request::{PLACE, RequestData, RequestTemplate, SENDING, broken_record};
+use super::{Built, Key, Part, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
 use crate::text::{Fields, Lookup, ValueTemplate, plain};
 
 /// The kind under which undo records name this code.
 pub const KIND: &str = "http.resource";
+
+/// Its keys.
+pub const KEYS: &[Part] = &[Part::own(&[
+    Key::required("create", TABLE, "how it is made").of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[EXPECT, CAPTURE]),
+    ]),
+    Key::optional(
+        "find",
+        TABLE,
+        "how it is found by its name after a lost answer; required if `delete` reads a capture",
+    )
+    .of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[
+            ITEMS,
+            Key::required(
+                "match",
+                MATCH,
+                "which item is ours: one of its values holds `${run.name}`",
+            ),
+            CAPTURE,
+        ]),
+    ]),
+    Key::required("delete", TABLE, "how it is undone").of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[
+            Key::optional("gone", STATUSES, "which statuses say that it is not there")
+                .default("404, 410"),
+        ]),
+    ]),
+    Key::optional(
+        "list",
+        TABLE,
+        "how leftovers are found by the beginning of their names, by `sweep --orphans`",
+    )
+    .of(&[
+        PLACE,
+        SENDING,
+        Part::own(&[
+            ITEMS,
+            Key::required("name", POINTER, "where an item has its name"),
+            CAPTURE,
+        ]),
+    ]),
+    REFUSED,
+])];
+
+const ITEMS: Key = Key::optional("items", POINTER, "where the answer has the array of items")
+    .default("the answer itself");
+
+const MATCH: Kind = Kind::new(JSON.words, "{ '/a' = '${run.name}' }", JSON.wrong);
 
 /// Statuses that say the thing is gone, when `gone` names none.
 const GONE: [u16; 2] = [404, 410];

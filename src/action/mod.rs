@@ -10,6 +10,8 @@ mod http;
 mod http_resource;
 mod items;
 mod keys;
+pub mod kind;
+mod poll;
 mod request;
 mod sleep;
 mod sse;
@@ -18,21 +20,24 @@ mod websocket;
 use std::fmt;
 
 pub use self::examine::examine;
-pub use self::http::build as build_http;
+pub use self::http::{KEYS as HTTP_KEYS, build as build_http};
 pub use self::http_resource::{
-    KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
+    KEYS as HTTP_RESOURCE_KEYS, KIND as HTTP_RESOURCE, build as build_http_resource,
+    undo as undo_http_resource,
 };
-pub use self::keys::Key;
-pub use self::sleep::build as build_sleep;
-pub use self::sse::build as build_sse;
-pub use self::websocket::build as build_websocket;
+pub use self::keys::{Key, Part};
+pub use self::poll::UNTIL;
+pub use self::sleep::{KEYS as SLEEP_KEYS, build as build_sleep};
+pub use self::sse::{KEYS as SSE_KEYS, build as build_sse};
+pub use self::websocket::{KEYS as WEBSOCKET_KEYS, build as build_websocket};
 
 // For the actions of one kind of target, which live beside this module.
-pub(crate) use self::capture::Captures;
+pub(crate) use self::capture::{CAPTURE, Captures};
 pub(crate) use self::examine::reach;
-pub(crate) use self::expect::{Expectation, Reply, excerpt};
+pub(crate) use self::expect::{Expectation, REFUSED, Reply, excerpt};
 pub(crate) use self::http_resource::refusal_is_certain;
 pub(crate) use self::keys::Keys;
+pub(crate) use self::poll::{EXPECT, Judge};
 pub(crate) use self::request::broken_record;
 
 use crate::outcome::{Cause, Failure};
@@ -72,8 +77,8 @@ pub struct Entry {
     pub polls: bool,
     /// Whether its attempts speak HTTP.
     pub speaks_http: bool,
-    /// Its own keys where a table has them; general actions read theirs without one.
-    pub keys: &'static [Key],
+    /// Its own keys, beside those that every step has.
+    pub keys: &'static [Part],
     /// Reads its keys.
     pub build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
     /// Carries out the undos whose kind is its name.

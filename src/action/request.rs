@@ -9,11 +9,60 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
+use super::keys::{Key, Part};
+use super::kind::{ANY, FLAG, HEADERS, INTEGER, Kind, PATH, TEXT};
 use super::refused;
 use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
 use crate::spec::Context;
 use crate::text::{Fields, Lookup, Params, Refused, Template, ValueTemplate, encode_path, plain};
+
+/// The keys of every request.
+pub(super) const PLACE: Part = Part::shared(
+    "a request",
+    &[
+        Key::optional(
+            "path",
+            PATH,
+            "what is asked for, behind the target's endpoint and with its authentication; values put in are percent-encoded",
+        ),
+        Key::optional(
+            "url",
+            TEXT,
+            "instead of `path`: an address anywhere, which gets no authentication",
+        ),
+        Key::optional(
+            "headers",
+            HEADERS,
+            "its headers, beside those of the target's authentication",
+        ),
+        Key::optional(
+            "body_limit",
+            INTEGER,
+            "the most bytes that an answer may have, at most 1 GiB",
+        )
+        .default("8 MiB"),
+    ],
+);
+
+/// The keys of those that may send something.
+pub(super) const SENDING: Part = Part::shared(
+    "what a request sends",
+    &[
+        Key::optional("method", METHOD, "the method")
+            .default("`\"GET\"`; in `create` `\"POST\"`, in `delete` `\"DELETE\"`"),
+        Key::optional("json", ANY, "its body, as `application/json`"),
+        Key::optional("body", TEXT, "its body, instead of `json`"),
+        Key::optional(
+            "reuse",
+            FLAG,
+            "whether it may go over a connection that the run has open",
+        )
+        .default("false"),
+    ],
+);
+
+const METHOD: Kind = Kind::new("method", "'PUT'", "'put'");
 
 /// The largest `body_limit`: a step holds no more of an answer than this in memory.
 const LARGEST_BODY: u64 = 1 << 30;

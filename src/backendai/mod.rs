@@ -34,7 +34,7 @@ mod watch;
 pub use examine::examine;
 pub use identity::KeyPair;
 
-use crate::action::{Built, Entry, Key, Shape};
+use crate::action::{Built, Entry, Part, Shape};
 use crate::spec::TargetKind;
 use crate::text::Fields;
 use deed::Deed;
@@ -48,20 +48,20 @@ const fn thing<T: Thing>(summary: &'static str) -> Entry {
         is_resource: true,
         polls: false,
         speaks_http: true,
-        keys: T::KEYS,
+        keys: T::TABLE,
         build: thing::build::<T>,
         undo: Some(thing::undo::<T>),
     }
 }
 
 const fn deed<D: Deed>(summary: &'static str) -> Entry {
-    act(D::NAME, summary, D::KEYS, deed::build::<D>)
+    act(D::NAME, summary, D::TABLE, deed::build::<D>)
 }
 
 const fn act(
     name: &'static str,
     summary: &'static str,
-    keys: &'static [Key],
+    keys: &'static [Part],
     build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
 ) -> Entry {
     Entry {
@@ -84,7 +84,7 @@ pub const ENTRIES: [Entry; 18] = [
         ..act(
             "backendai.graphql",
             "asks or changes something by the GraphQL API and checks the answer",
-            graphql::KEYS,
+            graphql::TABLE,
             graphql::build,
         )
     },
@@ -97,7 +97,7 @@ pub const ENTRIES: [Entry; 18] = [
     act(
         "backendai.download",
         "fetches a file of a folder from the storage and checks it",
-        transfer::DOWNLOAD_KEYS,
+        transfer::DOWNLOAD,
         transfer::build_download,
     ),
     thing::<service::Service>("makes a model service"),

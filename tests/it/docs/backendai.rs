@@ -119,7 +119,8 @@ fn the_results_are_of_every_spec_and_variant() {
 /// What an action captures by itself: a step that reads something else is told.
 fn captures(entry: &Entry) -> Vec<String> {
     let mut step = format!("name = \"a\"\nuse = \"{}\"\n", entry.name);
-    for key in entry.keys.iter().filter(|key| key.required) {
+    let keys = entry.keys.iter().flat_map(|part| part.keys);
+    for key in keys.filter(|key| key.required) {
         let value = match key.name {
             "files" => "{ a = \"b\" }",
             "emails" => "[\"a\"]",
@@ -164,7 +165,7 @@ fn actions() -> String {
         };
         let _ = write!(text, "\n### `{}`\n\n{summary}.{captures}\n\n", entry.name);
         text.push_str("| key | | what |\n|---|---|---|\n");
-        for key in entry.keys {
+        for key in entry.keys.iter().flat_map(|part| part.keys) {
             let required = if key.required { "required" } else { "" };
             let _ = writeln!(text, "| `{}` | {required} | {} |", key.name, key.help);
         }

@@ -32,7 +32,7 @@ pub const TEXT: Kind = Kind::new("text with `${…}`", "'a'", "1");
 /// Several of them.
 pub const TEXTS: Kind = Kind::new("array of texts with `${…}`", "['a']", "1");
 /// Anything, with `${…}` in its texts.
-pub const ANY: Kind = Kind::new("any value", "{ a = [1] }", "");
+pub const ANY: Kind = Kind::new("any value with `${…}`", "{ a = [1] }", "");
 /// A table with keys and values of the user's.
 pub const MAP: Kind = Kind::new("table with `${…}`", "{ a = 'b' }", "1");
 /// True or false.
@@ -56,4 +56,8 @@ pub const POINTER: Kind = Kind::new("JSON pointer", "'/a'", "'a'");
 /// Several of them.
 pub const POINTERS: Kind = Kind::new("array of JSON pointers", "['/a']", "['a']");
 /// What stands where in JSON.
-pub const JSON: Kind = Kind::new("table: JSON pointer to value", "{ '/a' = 1 }", "{ a = 1 }");
+pub const JSON: Kind = Kind::new(
+    "table: JSON pointer to value with `${…}`",
+    "{ '/a' = 1 }",
+    "{ a = 1 }",
+);

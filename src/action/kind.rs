@@ -56,8 +56,4 @@ pub const POINTER: Kind = Kind::new("JSON pointer", "'/a'", "'a'");
 /// Several of them.
 pub const POINTERS: Kind = Kind::new("array of JSON pointers", "['/a']", "['a']");
 /// What stands where in JSON.
-pub const JSON: Kind = Kind::new(
-    "table: JSON pointer to value with `${…}`",
-    "{ '/a' = 1 }",
-    "{ a = 1 }",
-);
+pub const JSON: Kind = Kind::new("table: JSON pointer to value", "{ '/a' = 1 }", "{ a = 1 }");

@@ -32,7 +32,7 @@ pub const TEXT: Kind = Kind::new("text with `${…}`", "'a'", "1");
 /// Several of them.
 pub const TEXTS: Kind = Kind::new("array of texts with `${…}`", "['a']", "1");
 /// Anything, with `${…}` in its texts.
-pub const ANY: Kind = Kind::new("any value", "{ a = [1] }", "");
+pub const ANY: Kind = Kind::new("any value with `${…}`", "{ a = [1] }", "");
 /// A table with keys and values of the user's.
 pub const MAP: Kind = Kind::new("table with `${…}`", "{ a = 'b' }", "1");
 /// True or false.

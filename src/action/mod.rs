@@ -88,6 +88,8 @@ pub struct Entry {
     pub speaks_http: bool,
     /// Its own keys, beside those that every step has.
     pub keys: &'static [Part],
+    /// A spec that uses it, for readers to copy.
+    pub example: &'static str,
     /// Reads its keys.
     pub build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
     /// Carries out the undos whose kind is its name.

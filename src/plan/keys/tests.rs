@@ -7,8 +7,10 @@ use super::{POLLING, RESOURCE, STEP};
 use crate::action::kind::TABLES;
 use crate::action::{Entry, Key, Part};
 use crate::catalog;
+use crate::client::DEFAULT_BODY_LIMIT;
 use crate::config::Source;
 use crate::plan::{declared, lower};
+use crate::spec::DEFAULT_TEARDOWN;
 use crate::text::{Notes, Params, parse};
 
 /// All keys of a step that does this.
@@ -150,6 +152,25 @@ fn behind_each_key_may_stand_what_its_kind_says() {
         }
     }
     assert!(untrue.is_empty(), "{}", untrue.join("\n"));
+}
+
+#[test]
+fn the_defaults_that_constants_say_are_told() {
+    let entry = catalog::find("http.resource").unwrap();
+    let told = all(&table(entry), "");
+    let teardown = humantime::format_duration(DEFAULT_TEARDOWN);
+    let body = DEFAULT_BODY_LIMIT >> 20;
+    for (path, default) in [
+        ("teardown_timeout", format!("{teardown}")),
+        (
+            "timeout",
+            format!("what is left of the deadline around it; with `always` {teardown}"),
+        ),
+        ("create.body_limit", format!("{body} MiB")),
+    ] {
+        let (_, key) = told.iter().find(|(key, _)| key == path).unwrap();
+        assert_eq!(key.default, default, "{path}");
+    }
 }
 
 #[test]

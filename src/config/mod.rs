@@ -3,6 +3,7 @@
 //! Nothing is looked up here beyond the file itself: files are read by [`Sources`], specs are
 //! understood by `plan`.
 
+mod oauth2;
 mod settings;
 mod sources;
 mod targets;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::settings::{is_name, params};
 use super::{Overrides, TargetSettings};
 use crate::backendai::KeyPair;
-use crate::client::Endpoint;
+use crate::client::{Endpoint, Transport};
 use crate::secret::{Secret, SecretSource};
 use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
 use crate::text::{Entry, Fields, Problem, Raw};
 
-const SECRET_HELP: &str =
+pub(super) const SECRET_HELP: &str =
     "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" } (systemd's LoadCredential=)";
 
 /// Reads every target.
@@ -68,7 +68,7 @@ fn read_one(
         Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
             None => Some(Arc::new(HeaderAuth::Nobody)),
-            Some(table) => read_auth(table).map(|auth| Arc::new(auth) as _),
+            Some(table) => read_auth(table, &transport),
         },
     };
     let secrets = fields.table("secrets").map(read_secrets);
@@ -98,8 +98,19 @@ fn read_one(
 const ENDPOINT_HELP: &str =
     "write scheme, host, port and perhaps a path, such as \"https://api.example.org/v2\"";
 
-/// Reads `bearer = …` or `username = …, password = …`.
-fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
+/// Reads `bearer = …`, or `username = …, password = …`, or `oauth2 = …`.
+fn read_auth(mut fields: Fields<'_, '_>, transport: &Arc<Transport>) -> Option<Arc<dyn Auth>> {
+    if fields.has("oauth2") {
+        let other = ["bearer", "username", "password"].into_iter();
+        let other: Vec<_> = other.filter(|key| fields.has(key)).collect();
+        if let [key, ..] = other.as_slice() {
+            fields.problem(key, "stands beside `oauth2`", AUTH_HELP);
+        }
+        let table = fields.table("oauth2");
+        let auth = table.and_then(|table| super::oauth2::read(table, transport));
+        fields.finish();
+        return auth.map(|auth| Arc::new(auth) as _);
+    }
     let bearer = fields
         .entry("bearer")
         .and_then(|entry| read_secret(&mut fields, entry));
@@ -113,14 +124,16 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
         // What is there but unreadable has its problem already.
         _ if fields.has("bearer") != (fields.has("username") && fields.has("password")) => None,
         _ => {
-            let help = "give either `bearer`, or `username` and `password`";
-            fields.problem("", "is neither bearer nor basic authentication", help);
+            let what = "is neither bearer nor basic authentication nor oauth2";
+            fields.problem("", what, AUTH_HELP);
             None
         }
     };
     fields.finish();
-    auth
+    auth.map(|auth| Arc::new(auth) as _)
 }
+
+const AUTH_HELP: &str = "give either `bearer`, or `username` and `password`, or `oauth2`";
 
 /// Reads the key pair of a Backend.AI user.
 fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {

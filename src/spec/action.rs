@@ -147,9 +147,7 @@ impl Context<'_> {
             .client
             .send(endpoint, request, self.connections, phases);
         let answer = sent.await?;
-        if let Ok(identity) = self.identity {
-            identity.heard(&answer);
-        }
+        self.heard(&answer);
         Ok(answer)
     }
 
@@ -164,7 +162,9 @@ impl Context<'_> {
         let opened = self
             .client
             .open(endpoint, request, self.connections, phases);
-        Ok(opened.await?)
+        let stream = opened.await?;
+        self.heard(&stream.head());
+        Ok(stream)
     }
 
     /// The same, as the handshake of a WebSocket.
@@ -178,7 +178,11 @@ impl Context<'_> {
         let upgraded = self
             .client
             .upgrade(endpoint, request, self.connections, phases);
-        Ok(upgraded.await?)
+        let upgraded = upgraded.await?;
+        if let Upgrade::Answered(answer) = &upgraded {
+            self.heard(answer);
+        }
+        Ok(upgraded)
     }
 
     /// Sends one request somewhere else, without any of our credentials.
@@ -243,6 +247,12 @@ impl Context<'_> {
         match self.identity {
             Ok(identity) => identity.reason(answer),
             Err(_) => Reason::of_status(answer.status),
+        }
+    }
+
+    fn heard(&self, answer: &Answer) {
+        if let Ok(identity) = self.identity {
+            identity.heard(answer);
         }
     }
 

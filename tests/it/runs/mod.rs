@@ -11,6 +11,7 @@ mod endings;
 mod expectations;
 pub(crate) mod handmade;
 mod journal;
+mod oauth2;
 mod order;
 mod reasons;
 mod refusals;

@@ -48,7 +48,7 @@ pub(super) const REUSE: Key = Key::optional(
 pub(super) const TLS_RESUME: Key = Key::optional(
     "tls_resume",
     FLAG,
-    "whether a new connection may resume a TLS session that an earlier one of the run had",
+    "whether a new connection may resume a TLS session of an earlier request of the run that has this too",
 )
 .default("false");
 
@@ -86,8 +86,14 @@ pub(super) struct Manner {
     resume: bool,
     speak: Speak,
     unpack: bool,
-    /// How many redirects are followed.
-    redirects: usize,
+    redirects: Redirects,
+}
+
+/// How redirects are followed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Redirects {
+    /// How many.
+    most: usize,
     /// Whether they have to stay where they are.
     same_origin: bool,
 }
@@ -115,8 +121,10 @@ impl Manner {
         let redirects = fields.integer("redirects", 0..=FARTHEST).unwrap_or(0);
         Self {
             unpack: fields.flag("compression"),
-            redirects: usize::try_from(redirects).unwrap_or_default(),
-            same_origin: fields.flag("same_origin"),
+            redirects: Redirects {
+                most: usize::try_from(redirects).unwrap_or_default(),
+                same_origin: fields.flag("same_origin"),
+            },
             ..self
         }
     }
@@ -161,7 +169,7 @@ impl Manner {
     ) -> Result<(Answer, String), Failure> {
         let mut place = Place::first(context, elsewhere);
         let mut url = place.url(&request);
-        if self.redirects == 0 {
+        if self.redirects.most == 0 {
             return Ok((place.send(context, request).await?, url));
         }
         let mut next = request;
@@ -199,11 +207,14 @@ impl Manner {
         let to = from.join(location);
         let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
         to.set_fragment(None);
-        chain.push(shown(to.as_str()).to_owned());
-        if chain.len() > self.redirects + 1 {
-            return Err(format!("more than {} redirects", self.redirects));
+        let mut open = to.clone();
+        // Not every address can have them; then it has none.
+        let _ = open.set_username("").and_then(|()| open.set_password(None));
+        chain.push(shown(open.as_str()).to_owned());
+        if chain.len() > self.redirects.most + 1 {
+            return Err(format!("more than {} redirects", self.redirects.most));
         }
-        if self.same_origin && from.origin() != to.origin() {
+        if self.redirects.same_origin && from.origin() != to.origin() {
             return Err("a redirect that leaves its origin".to_owned());
         }
         Place::at(context, to.as_str())

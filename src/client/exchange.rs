@@ -34,10 +34,13 @@ pub(super) struct Connection {
     broken: Option<hyper::Error>,
 }
 
+/// Drives a connection on.
+type Drive = dyn FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>> + Send;
+
 enum Speaks {
     One {
         sender: http1::SendRequest<Full<Bytes>>,
-        driver: http1::Connection<TokioIo<Pipe>, Full<Bytes>>,
+        driver: Box<http1::Connection<TokioIo<Pipe>, Full<Bytes>>>,
     },
     Two {
         sender: http2::SendRequest<Full<Bytes>>,
@@ -50,6 +53,7 @@ impl Connection {
     /// Speaks HTTP/1.1 over this pipe.
     pub(super) async fn http1(pipe: Pipe) -> hyper::Result<Self> {
         let (sender, driver) = http1::handshake(TokioIo::new(pipe)).await?;
+        let driver = Box::new(driver);
         Ok(Self::new(Speaks::One { sender, driver }))
     }
 
@@ -187,7 +191,7 @@ impl Speaks {
     }
 
     /// What is left to be driven when nothing more is to be sent.
-    fn into_driver(self) -> Box<dyn FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>> + Send> {
+    fn into_driver(self) -> Box<Drive> {
         match self {
             Self::One { sender, mut driver } => {
                 drop(sender);

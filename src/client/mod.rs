@@ -300,7 +300,9 @@ impl Client {
             tls,
             speak,
         };
-        let (connection, head) = way.request_head(kept, message, &mut watch).await?;
+        // On the heap: everything that sends something would be as large as a connection otherwise.
+        let sent = Box::pin(way.request_head(kept, message, &mut watch));
+        let (connection, head) = sent.await?;
         connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }

@@ -99,12 +99,11 @@ fn read_params(mut fields: Fields<'_, '_>) -> Vec<(String, String)> {
         if let Some((_, help)) = RESERVED.iter().find(|(name, _)| *name == entry.key) {
             fields.problem(&entry.key, "is no parameter of yours", *help);
         }
-        match &entry.node.raw {
-            Raw::String(text) => params.push((entry.key.clone(), text.clone())),
-            _ => {
-                let what = format!("is {}", entry.node.kind());
-                fields.problem(&entry.key, what, "write a text, such as audience = \"api\"");
-            }
+        if let Raw::String(text) = &entry.node.raw {
+            params.push((entry.key.clone(), text.clone()));
+        } else {
+            let what = format!("is {}", entry.node.kind());
+            fields.problem(&entry.key, what, "write a text, such as audience = \"api\"");
         }
     }
     params

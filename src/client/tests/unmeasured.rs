@@ -25,7 +25,7 @@ fn straight() -> Transport {
     Transport::default()
 }
 
-fn reason(error: ClientError) -> Fault {
+fn reason(error: &ClientError) -> Fault {
     error.fault()
 }
 
@@ -69,10 +69,10 @@ async fn it_trusts_whom_the_transport_trusts() {
         .unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
     let stranger = fetch(&server.url(), trusting(file("theirs", &theirs))).await;
-    assert_eq!(reason(stranger.unwrap_err()), Reason::Tls.into());
+    assert_eq!(reason(&stranger.unwrap_err()), Reason::Tls.into());
     let none = fetch(&server.url(), trusting(folder.path().join("none"))).await;
     assert_eq!(
-        reason(none.unwrap_err()),
+        reason(&none.unwrap_err()),
         crate::outcome::Cause::Secret.into()
     );
 }
@@ -115,7 +115,7 @@ async fn it_goes_through_the_transports_proxy() {
         through(&proxy, ProxyKind::Http, None),
     )
     .await;
-    assert_eq!(reason(refused.unwrap_err()), Reason::Connect.into());
+    assert_eq!(reason(&refused.unwrap_err()), Reason::Connect.into());
     let heard = proxy.heard().await;
     assert!(
         heard.starts_with("CONNECT login.example:443 HTTP/1.1\r\n"),
@@ -150,11 +150,11 @@ async fn its_failures_have_the_same_reasons() {
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
     assert_eq!(
-        reason(fetch(&url, straight()).await.unwrap_err()),
+        reason(&fetch(&url, straight()).await.unwrap_err()),
         Reason::Connect.into()
     );
     let unknown = fetch("http://no-such-name.invalid", straight()).await;
-    assert_eq!(reason(unknown.unwrap_err()), Reason::Dns.into());
+    assert_eq!(reason(&unknown.unwrap_err()), Reason::Dns.into());
     for script in [
         vec![Asked],
         vec![Asked, Reset],
@@ -170,7 +170,7 @@ async fn its_failures_have_the_same_reasons() {
     ] {
         let server = Server::start(&script[..]).await;
         let broken = fetch(&server.url(), straight()).await.unwrap_err();
-        assert_eq!(reason(broken), Reason::Protocol.into(), "{script:?}");
+        assert_eq!(reason(&broken), Reason::Protocol.into(), "{script:?}");
     }
 }
 
@@ -181,7 +181,7 @@ async fn it_takes_addresses_of_the_family_only() {
     let of = |family| Transport::new(Some(family), None, Trust::default());
     fetch(&url, of(Family::V4)).await.unwrap();
     // The name may have such an address; the server does not listen there.
-    let other = reason(fetch(&url, of(Family::V6)).await.unwrap_err());
+    let other = reason(&fetch(&url, of(Family::V6)).await.unwrap_err());
     assert!([Reason::Dns.into(), Reason::Connect.into()].contains(&other));
     assert_eq!(server.accepted(), 1);
 }

@@ -145,7 +145,8 @@ impl Setup {
         let secret = self.folder.path().join(secret);
         World::new().at(&self.endpoint).target(&format!(
             "auth.oauth2 = {{ token_url = \"{token_url}\", client_id = \"me\", \
-             client_secret = {{ file = {secret:?} }} {keys} }}"
+             client_secret = {{ file = \"{}\" }} {keys} }}",
+            secret.display()
         ))
     }
 }

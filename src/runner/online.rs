@@ -35,6 +35,12 @@ pub async fn examine(
             let remedy = "see whether the target hangs";
             vec![Finding::bad("examination", failure.message, remedy)]
         });
+    if let Err(failure) = stage.ready()
+        && !findings.iter().any(|f| f.found.contains(&failure.message))
+    {
+        let remedy = "see the target's keys, auth and secrets";
+        findings.push(Finding::bad("credentials", failure.message, remedy));
+    }
     for finding in &mut findings {
         finding.found = redactor.redact(&finding.found);
     }

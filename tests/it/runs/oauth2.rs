@@ -13,8 +13,12 @@ use axum::routing::{any, post};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
+use testerd::catalog;
+use testerd::client::Client;
 use testerd::event::Event;
+use testerd::runner;
 use testerd::spec::Scheduled;
+use testerd::text::Params;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -464,4 +468,33 @@ async fn the_target_says_the_token_back() {
     assert_hushed(&told);
     let config = format!("{:?}", world.compile(&look())[0].target);
     assert!(!config.contains("hush"), "{config}");
+}
+
+#[tokio::test]
+async fn an_examination_says_that_there_is_no_token() {
+    let setup = Setup::new().await;
+    let world = setup.world("");
+    let examine = async || {
+        let target = world.compile(&look())[0].target.clone();
+        let client = Client::new();
+        let examiner = catalog::examiner(target.kind);
+        runner::examine(&target, &Params::default(), examiner, &client).await
+    };
+    let good = examine().await;
+    assert!(
+        good.iter().all(|finding| finding.remedy.is_none()),
+        "{good:?}"
+    );
+    setup.login.behave(Way::Says(401, SECRET.to_owned()));
+    let bad = examine().await;
+    let bad: Vec<_> = bad
+        .iter()
+        .filter(|finding| finding.remedy.is_some())
+        .collect();
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    assert_eq!(bad[0].subject, "credentials");
+    assert!(
+        bad[0].found.ends_with(": it answers with status 401"),
+        "{bad:?}"
+    );
 }

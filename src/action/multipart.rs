@@ -9,7 +9,7 @@ use http::HeaderValue;
 use tokio::task::spawn_blocking;
 
 use super::keys::{Key, Part};
-use super::kind::{FILE, TEXT, WORD};
+use super::kind::{FILE, Kind, TEXT, WORD};
 use crate::outcome::{Cause, Failure};
 use crate::text::{Fields, Lookup, Refused, Template, plain};
 
@@ -27,9 +27,11 @@ pub(super) const FORM_PART: Part = Part::own(&[
         "what the file is called; with `text`, which is then sent as if it were one",
     )
     .default("its own name; of a text none"),
-    Key::optional("type", WORD, "its media type")
+    Key::optional("type", MEDIA_TYPE, "its media type")
         .default("none; of a file `application/octet-stream`"),
 ]);
+
+const MEDIA_TYPE: Kind = Kind::new("media type", "'text/csv'", "'csv'");
 
 /// One part of a form.
 pub(super) struct FormPart {

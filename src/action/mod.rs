@@ -4,6 +4,7 @@
 //! its own keys, performs once, and leaves deadlines, retries and recording to the runner.
 
 mod capture;
+mod certificate;
 mod examine;
 mod expect;
 mod http;
@@ -17,6 +18,7 @@ mod websocket;
 
 use std::fmt;
 
+pub use self::certificate::{Certificate, Unreadable, rfc3339, valid_for};
 pub use self::examine::examine;
 pub use self::http::build as build_http;
 pub use self::http_resource::{

@@ -259,6 +259,15 @@ impl Failure {
         }
     }
 
+    /// The failure of something that may have changed the target before it came to this.
+    #[must_use]
+    pub fn with_unknown_effect(self) -> Self {
+        Self {
+            effect: Effect::Unknown,
+            ..self
+        }
+    }
+
     /// The same, but only "not yet": polling goes on.
     #[must_use]
     pub fn waiting(self) -> Self {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::items::Item;
 use super::refused;
 use crate::client::Answer;
+use crate::event::HttpPhases;
 use crate::outcome::{Failure, Fault, Reason};
 use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
 
@@ -25,6 +26,10 @@ pub(crate) struct Reply {
     pub(crate) reason: Reason,
     /// How messages call the body.
     noun: &'static str,
+    /// Where it came from, after redirects.
+    pub(super) url: String,
+    /// What the last request of a chain took.
+    pub(super) phases: HttpPhases,
     json: OnceLock<Option<Value>>,
 }
 
@@ -35,7 +40,18 @@ impl Reply {
             duration,
             reason,
             noun: "the body",
+            url: String::new(),
+            phases: HttpPhases::default(),
             json: OnceLock::new(),
+        }
+    }
+
+    /// The reply with where it came from, and what that took.
+    pub(super) fn from(self, url: String, phases: HttpPhases) -> Self {
+        Self {
+            url,
+            phases,
+            ..self
         }
     }
 

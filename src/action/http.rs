@@ -30,7 +30,7 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
         .table("capture")
         .map(Captures::read)
         .unwrap_or_default();
-    let request = RequestTemplate::read(fields, http::Method::GET)?;
+    let request = RequestTemplate::read_further(fields, http::Method::GET)?;
     let (expect, until) = match (expect, until) {
         (expect, Some(until)) => (expect, Some(until)),
         (expect, None) if shape.polls => (None, Some(expect.unwrap_or_else(Expectation::success))),

@@ -153,7 +153,7 @@ fn read_create(
     }
     let before = fields.notes().reads.len();
     let mut table = fields.table("create")?;
-    let request = RequestTemplate::read(&mut table, Method::POST);
+    let request = RequestTemplate::read_further(&mut table, Method::POST);
     let expect = table
         .table("expect")
         .map_or_else(Expectation::success, Expectation::read);
@@ -176,7 +176,7 @@ fn read_create(
 fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
     let before = fields.notes().reads.len();
     let mut table = fields.table("find")?;
-    let request = RequestTemplate::read(&mut table, Method::GET);
+    let request = RequestTemplate::read_recorded(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
     if !table.has("match") {
         table.missing(
@@ -233,7 +233,7 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
         );
     }
     let mut table = fields.table("delete")?;
-    let request = RequestTemplate::read(&mut table, Method::DELETE);
+    let request = RequestTemplate::read_recorded(&mut table, Method::DELETE);
     let gone = exact_statuses(&mut table, "gone").unwrap_or_else(|| GONE.to_vec());
     table.finish();
     Some((request?, gone))
@@ -241,7 +241,7 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
 
 fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
     let mut table = fields.table("list")?;
-    let request = RequestTemplate::read(&mut table, Method::GET);
+    let request = RequestTemplate::read_further(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
     let name = pointer(&mut table, "name");
     if name.is_none() {

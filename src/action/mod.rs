@@ -11,6 +11,8 @@ mod http;
 mod http_resource;
 mod items;
 mod keys;
+mod manner;
+mod multipart;
 mod request;
 mod sleep;
 mod sse;

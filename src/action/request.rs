@@ -1,14 +1,18 @@
 //! One HTTP request as specs write it: keys in, request out.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
+use super::manner::Manner;
+use super::multipart::{Form, FormPart, content_of};
 use super::refused;
 use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
@@ -24,7 +28,7 @@ pub(super) struct RequestTemplate {
     place: Place,
     headers: Vec<(HeaderName, Template)>,
     body: Body,
-    reuse: bool,
+    manner: Manner,
     body_limit: u64,
 }
 
@@ -39,6 +43,25 @@ enum Body {
     None,
     Json(ValueTemplate),
     Text(Template),
+    File(PathBuf),
+    Form(Vec<FormPart>),
+}
+
+/// A body with everything put in; files are still to be read.
+enum Rendered {
+    Bytes(Bytes),
+    File(PathBuf),
+    Form(Form),
+}
+
+impl Rendered {
+    async fn bytes(self) -> Result<Bytes, Failure> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::File(path) => content_of(&path).await.map(Bytes::from),
+            Self::Form(form) => form.bytes().await,
+        }
+    }
 }
 
 /// A request as an undo record holds it: text in which only the resource's own captures are open.
@@ -53,30 +76,42 @@ pub(super) struct RequestData {
     json: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    http_version: Option<String>,
 }
 
 impl RequestTemplate {
-    /// Reads `method`, `path`, `headers`, `json` or `body`, `reuse` and `body_limit`.
+    /// Reads the keys of a request that may send something.
     pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let method = read_method(fields).unwrap_or(method);
         let bare = Self::read_bare(fields);
-        let body = match (fields.value("json"), fields.template("body")) {
-            (Some(json), text) => {
-                if text.is_some() {
-                    fields.problem("body", "stands beside `json`", "keep one of the two");
-                }
-                Body::Json(json)
-            }
-            (None, Some(text)) => Body::Text(text),
-            (None, None) => Body::None,
-        };
-        let reuse = fields.flag("reuse");
+        let (body, manner) = (read_body(fields), Manner::read(fields));
         Some(Self {
             method,
             body,
-            reuse,
+            manner,
             ..bare?
         })
+    }
+
+    /// The same for one whose answer is read whole: it may come packed, and from elsewhere.
+    pub(super) fn read_further(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+        let request = Self::read(fields, method);
+        let manner = request.as_ref().map(|request| request.manner);
+        let manner = manner.unwrap_or_default().read_further(fields);
+        request.map(|request| Self { manner, ..request })
+    }
+
+    /// The same for one that an undo record holds: whoever carries it out has no files, and no run
+    /// whose connections he could use.
+    pub(super) fn read_recorded(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+        for key in ["body_file", "multipart", "reuse", "tls_resume"] {
+            if fields.has(key) {
+                let what = "cannot be used where an undo is written down";
+                fields.problem(key, what, "leave it out here");
+            }
+        }
+        Self::read(fields, method)
     }
 
     /// Reads `path`, `headers` and `body_limit`: a GET without a body.
@@ -92,21 +127,41 @@ impl RequestTemplate {
             place: place?,
             headers,
             body: Body::None,
-            reuse: false,
+            manner: Manner::default(),
             body_limit: body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
 
     /// The request, everything put in, and the endpoint if it is not the target's.
-    fn render(&self, lookup: &dyn Lookup) -> Result<(Request, Option<Endpoint>), Refused> {
+    async fn render(&self, lookup: &dyn Lookup) -> Result<(Request, Option<Endpoint>), Failure> {
+        let rendered = self.put_in(lookup).map_err(|error| refused(&error));
+        let (mut request, elsewhere, body) = rendered?;
+        request.body = body.bytes().await?;
+        Ok((self.manner.dress(request), elsewhere))
+    }
+
+    fn put_in(
+        &self,
+        lookup: &dyn Lookup,
+    ) -> Result<(Request, Option<Endpoint>, Rendered), Refused> {
         let mut headers = HeaderMap::new();
+        let mut media_type = |text: &str| {
+            // One that is no header value is none of ours: it comes from this file.
+            let value = HeaderValue::try_from(text);
+            headers.extend(value.map(|value| (CONTENT_TYPE, value)));
+        };
         let body = match &self.body {
-            Body::None => Bytes::new(),
-            Body::Text(text) => Bytes::from(text.text(lookup, plain)?),
+            Body::None => Rendered::Bytes(Bytes::new()),
+            Body::Text(text) => Rendered::Bytes(text.text(lookup, plain)?.into()),
             Body::Json(json) => {
-                let media_type = HeaderValue::from_static("application/json");
-                headers.insert(http::header::CONTENT_TYPE, media_type);
-                Bytes::from(json.value(lookup)?.to_string())
+                media_type("application/json");
+                Rendered::Bytes(json.value(lookup)?.to_string().into())
+            }
+            Body::File(path) => Rendered::File(path.clone()),
+            Body::Form(parts) => {
+                let form = Form::of(parts, lookup)?;
+                media_type(&form.media_type());
+                Rendered::Form(form)
             }
         };
         for (name, template) in &self.headers {
@@ -128,15 +183,11 @@ impl RequestTemplate {
             }
         };
         let request = Request {
-            method: self.method.clone(),
-            path,
             headers,
-            body,
             body_limit: self.body_limit,
-            reuse: self.reuse,
-            ..Request::new(Method::GET, "/")
+            ..Request::new(self.method.clone(), path)
         };
-        Ok((request, elsewhere))
+        Ok((request, elsewhere, body))
     }
 
     /// What an undo record holds of it.
@@ -149,6 +200,9 @@ impl RequestTemplate {
             Body::None => (None, None),
             Body::Json(json) => (Some(json.partial(lookup, own)?), None),
             Body::Text(text) => (None, Some(text.partial(lookup, own, plain)?)),
+            Body::File(_) | Body::Form(_) => {
+                return Err(Refused::Value("an undo sends no files".into()));
+            }
         };
         Ok(RequestData {
             method: self.method.to_string(),
@@ -162,6 +216,7 @@ impl RequestTemplate {
             headers: headers.collect::<Result<_, Refused>>()?,
             json,
             body,
+            http_version: self.manner.version(),
         })
     }
 
@@ -189,7 +244,7 @@ impl RequestTemplate {
             place: Place::Path(text(&data.path)?),
             headers: headers.collect::<Result<_, String>>()?,
             body,
-            reuse: false,
+            manner: Manner::of_version(data.http_version.as_deref()),
             body_limit: DEFAULT_BODY_LIMIT,
         })
     }
@@ -200,26 +255,26 @@ impl RequestTemplate {
         place.reads(name, key)
             || self.headers.iter().any(|(_, value)| value.reads(name, key))
             || match &self.body {
-                Body::None => false,
+                Body::None | Body::File(_) => false,
+                Body::Form(parts) => parts.iter().any(|part| part.reads(name, key)),
                 Body::Json(json) => json.reads(name, key),
                 Body::Text(text) => text.reads(name, key),
             }
     }
 
-    /// Sends it once, as who the run is to the target.
+    /// Sends it once, as who the run is to the target, and follows redirects as far as it says.
     pub(super) async fn send(
         &self,
         context: &mut Context<'_>,
         lookup: &dyn Lookup,
     ) -> Result<Reply, Failure> {
-        let (request, elsewhere) = self.render(lookup).map_err(|error| refused(&error))?;
+        let (request, elsewhere) = self.render(lookup).await?;
         let begun = Instant::now();
-        let answer = match elsewhere {
-            None => context.send(request).await?,
-            Some(endpoint) => context.send_to(&endpoint, request).await?,
-        };
-        let reason = context.reason(&answer);
-        Ok(Reply::new(answer, begun.elapsed(), reason))
+        let sent = self.manner.send(context, request, elsewhere).await;
+        let (answer, url) = sent?;
+        let (duration, reason) = (begun.elapsed(), context.reason(&answer));
+        let phases = context.http.last().cloned().unwrap_or_default();
+        Ok(Reply::new(answer, duration, reason).from(url, phases))
     }
 
     /// Sends it once, and reads the answer as it comes. The headers are added where the request
@@ -230,7 +285,7 @@ impl RequestTemplate {
         lookup: &dyn Lookup,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Stream, Failure> {
-        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        let (mut request, _) = self.render(lookup).await?;
         add(&mut request, headers);
         context.open(request).await
     }
@@ -242,7 +297,7 @@ impl RequestTemplate {
         lookup: &dyn Lookup,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Upgrade, Failure> {
-        let (mut request, _) = self.render(lookup).map_err(|error| refused(&error))?;
+        let (mut request, _) = self.render(lookup).await?;
         add(&mut request, headers);
         context.upgrade(request).await
     }
@@ -252,6 +307,25 @@ fn add(request: &mut Request, headers: impl IntoIterator<Item = (HeaderName, Hea
     for (name, value) in headers {
         request.headers.entry(name).or_insert(value);
     }
+}
+
+/// Reads `json`, `body`, `body_file` or `multipart`.
+fn read_body(fields: &mut Fields<'_, '_>) -> Body {
+    let mut bodies = Vec::new();
+    bodies.extend(fields.value("json").map(Body::Json));
+    bodies.extend(fields.template("body").map(Body::Text));
+    bodies.extend(fields.path("body_file").map(Body::File));
+    let parts = fields.tables("multipart");
+    if !parts.is_empty() {
+        let parts = parts.into_iter();
+        let parts = parts.filter_map(|part| FormPart::read(fields.one_of("multipart", part)));
+        bodies.push(Body::Form(parts.collect()));
+    }
+    if bodies.len() > 1 {
+        let help = "keep one of `json`, `body`, `body_file` and `multipart`";
+        fields.problem("", "has more than one body", help);
+    }
+    bodies.into_iter().next().unwrap_or(Body::None)
 }
 
 fn read_method(fields: &mut Fields<'_, '_>) -> Option<Method> {

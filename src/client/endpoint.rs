@@ -138,8 +138,8 @@ impl Endpoint {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// What has to be equal for a connection to be shared.
-    pub(super) fn origin(&self) -> String {
+    /// Scheme, host and port: what has to be equal for anything to be shared.
+    pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme(), self.authority())
     }
 

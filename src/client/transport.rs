@@ -115,14 +115,17 @@ impl Transport {
     /// The same way to somebody else: who we are, and whom the target's certificate names, is
     /// between the target and us.
     #[must_use]
-    pub fn elsewhere(&self) -> Self {
+    pub fn elsewhere(self: &Arc<Self>) -> Arc<Self> {
         let trust = Trust {
             cert_file: None,
             key_file: None,
             server_name: None,
             ..self.trust.clone()
         };
-        Self::new(self.family, self.proxy.clone(), trust)
+        if trust == self.trust {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::new(self.family, self.proxy.clone(), trust))
     }
 
     /// The TLS configuration, without protocols and without resumption.

@@ -1,7 +1,5 @@
 //! The keys of a target that say how it is reached: `address_family`, `proxy` and `[tls]`.
 
-use std::path::{Path, PathBuf};
-
 use rustls::pki_types::ServerName;
 
 use super::targets::read_secret;
@@ -89,8 +87,8 @@ fn proxy_at(fields: &mut Fields<'_, '_>, key: &str, url: &str) -> Option<Proxy> 
 }
 
 fn read_trust(mut fields: Fields<'_, '_>) -> Trust {
-    let mut file = |key: &'static str| fields.string(key).map(|path| beside(&fields, &path));
-    let (ca_file, cert_file, key_file) = (file("ca_file"), file("cert_file"), file("key_file"));
+    let ca_file = fields.path("ca_file");
+    let (cert_file, key_file) = (fields.path("cert_file"), fields.path("key_file"));
     if cert_file.is_some() != key_file.is_some() {
         let help = "give both: cert_file = \"client.pem\", key_file = \"client.key\"";
         fields.problem("", "has a certificate or a key, but not both", help);
@@ -130,11 +128,4 @@ fn read_trust(mut fields: Fields<'_, '_>) -> Trust {
         only_1_3,
         anybody,
     }
-}
-
-/// A path relative to the file that names it.
-fn beside(fields: &Fields<'_, '_>, path: &str) -> PathBuf {
-    let at = fields.at();
-    let folder = Path::new(&*at.file).parent();
-    folder.unwrap_or(Path::new("")).join(path)
 }

@@ -128,10 +128,21 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn send(&mut self, mut request: Request) -> Result<Answer, Failure> {
+    pub async fn send(&mut self, request: Request) -> Result<Answer, Failure> {
+        self.send_at(&self.target.endpoint, request).await
+    }
+
+    /// The same, to another endpoint of the target's origin.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_at(
+        &mut self,
+        endpoint: &Endpoint,
+        mut request: Request,
+    ) -> Result<Answer, Failure> {
         self.dress(&mut request).await?;
         let phases = attempt(self.http);
-        let endpoint = &self.target.endpoint;
         let sent = self
             .client
             .send(endpoint, request, self.connections, phases);

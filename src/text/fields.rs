@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -204,6 +205,17 @@ impl<'a, 'n> Fields<'a, 'n> {
             return None;
         }
         Some(text)
+    }
+
+    /// A path, relative to the file that holds it.
+    pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let text = self.string(key)?;
+        if text.is_empty() {
+            self.problem(key, "must not be empty", "name a file");
+            return None;
+        }
+        let folder = Path::new(&*self.table.at.file).parent();
+        Some(folder.unwrap_or(Path::new("")).join(text))
     }
 
     /// An integer in a range.

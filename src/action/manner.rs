@@ -1,0 +1,263 @@
+//! How a request goes on its way: over which connection, in which HTTP, packed or not, and how far
+//! redirects are followed.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
+    LOCATION, USER_AGENT,
+};
+use http::{HeaderName, Method};
+use url::Url;
+
+use crate::client::{Answer, Endpoint, Request, Speak};
+use crate::outcome::{Failure, Reason};
+use crate::spec::Context;
+use crate::text::Fields;
+
+/// The most redirects that may be asked for.
+const FARTHEST: u64 = 50;
+
+/// What goes along to another origin: whatever else a request has may be a secret of ours.
+const HARMLESS: [HeaderName; 6] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    USER_AGENT,
+];
+
+/// How a request goes on its way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    reuse: bool,
+    resume: bool,
+    speak: Speak,
+    unpack: bool,
+    /// How many redirects are followed.
+    redirects: usize,
+    /// Whether they have to stay where they are.
+    same_origin: bool,
+}
+
+impl Manner {
+    /// Reads `reuse`, `tls_resume` and `http_version`.
+    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            reuse: fields.flag("reuse"),
+            resume: fields.flag("tls_resume"),
+            speak: read_version(fields),
+            ..Self::default()
+        }
+    }
+
+    /// Reads `compression`, `redirects` and `same_origin` too: for an answer that is read whole.
+    pub(super) fn read_further(self, fields: &mut Fields<'_, '_>) -> Self {
+        let redirects = fields.integer("redirects", 0..=FARTHEST).unwrap_or(0);
+        Self {
+            unpack: fields.flag("compression"),
+            redirects: usize::try_from(redirects).unwrap_or_default(),
+            same_origin: fields.flag("same_origin"),
+            ..self
+        }
+    }
+
+    /// What of it an undo record holds.
+    pub(super) fn version(self) -> Option<String> {
+        let known = VERSIONS.into_iter().find(|(_, speak)| *speak == self.speak);
+        known
+            .filter(|(_, speak)| *speak != Speak::default())
+            .map(|(word, _)| word.to_owned())
+    }
+
+    /// What an undo record says of it.
+    pub(super) fn of_version(version: Option<&str>) -> Self {
+        let speak = VERSIONS
+            .into_iter()
+            .find(|(word, _)| Some(*word) == version);
+        Self {
+            speak: speak.map_or_else(Speak::default, |(_, speak)| speak),
+            ..Self::default()
+        }
+    }
+
+    /// The request, to be made in this manner.
+    pub(super) fn dress(self, request: Request) -> Request {
+        Request {
+            reuse: self.reuse,
+            resume: self.resume,
+            speak: self.speak,
+            unpack: self.unpack,
+            ..request
+        }
+    }
+
+    /// Sends the request to the target, or elsewhere, and goes where it is sent on. Returns the
+    /// last answer and where it came from. Each request of the chain notes phases of its own.
+    pub(super) async fn send(
+        self,
+        context: &mut Context<'_>,
+        request: Request,
+        elsewhere: Option<Endpoint>,
+    ) -> Result<(Answer, String), Failure> {
+        let mut place = Place::first(context, elsewhere);
+        let mut url = place.url(&request);
+        if self.redirects == 0 {
+            return Ok((place.send(context, request).await?, url));
+        }
+        let mut next = request;
+        let mut chain = vec![shown(&url).to_owned()];
+        loop {
+            let sent = place.send(context, next.clone()).await;
+            // Whatever came before the last request did reach somebody.
+            let answer = sent.map_err(|failure| match chain.len() {
+                1 => failure,
+                _ => failure.with_unknown_effect(),
+            })?;
+            let Some(location) = location(&answer) else {
+                return Ok((answer, url));
+            };
+            let arrived = self.arrive(context, &url, &location, &mut chain);
+            let (there, path) = arrived.map_err(|what| {
+                let what = format!("{what}: {}", chain.join(" → "));
+                Failure::new(Reason::Protocol, what)
+            })?;
+            place = there;
+            next = follow(next, answer.status, path, place.ours);
+            url = place.url(&next);
+        }
+    }
+
+    /// Where a redirect leads, or why it is not followed.
+    fn arrive(
+        self,
+        context: &Context<'_>,
+        url: &str,
+        location: &str,
+        chain: &mut Vec<String>,
+    ) -> Result<(Place, String), String> {
+        let from = Url::parse(url).map_err(|error| format!("a redirect from nowhere, {error}"))?;
+        let to = from.join(location);
+        let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
+        to.set_fragment(None);
+        chain.push(shown(to.as_str()).to_owned());
+        if chain.len() > self.redirects + 1 {
+            return Err(format!("more than {} redirects", self.redirects));
+        }
+        if self.same_origin && from.origin() != to.origin() {
+            return Err("a redirect that leaves its origin".to_owned());
+        }
+        Place::at(context, to.as_str())
+    }
+}
+
+/// Where a request goes.
+struct Place {
+    endpoint: Endpoint,
+    /// Whether it is the target, who may see who we are.
+    ours: bool,
+}
+
+impl Place {
+    fn first(context: &Context<'_>, elsewhere: Option<Endpoint>) -> Self {
+        let target = &context.target.endpoint;
+        match elsewhere {
+            None => Self {
+                endpoint: target.clone(),
+                ours: true,
+            },
+            Some(endpoint) => Self {
+                endpoint: endpoint.via(target.transport().elsewhere()),
+                ours: false,
+            },
+        }
+    }
+
+    /// The place of an address, and the path there.
+    fn at(context: &Context<'_>, url: &str) -> Result<(Self, String), String> {
+        let (endpoint, path) =
+            Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
+        let target = &context.target.endpoint;
+        if endpoint.origin() != target.origin() {
+            return Ok((Self::first(context, Some(endpoint)), path));
+        }
+        // Below the base path an identity knows what it signs.
+        let below = path.strip_prefix(target.base_path());
+        let (endpoint, path) = match below.filter(|path| path.starts_with('/')) {
+            Some(below) => (target.clone(), below.to_owned()),
+            None => (endpoint.via(target.transport().clone()), path),
+        };
+        Ok((
+            Self {
+                endpoint,
+                ours: true,
+            },
+            path,
+        ))
+    }
+
+    fn url(&self, request: &Request) -> String {
+        format!("{}{}", self.endpoint, request.path)
+    }
+
+    async fn send(&self, context: &mut Context<'_>, request: Request) -> Result<Answer, Failure> {
+        if self.ours {
+            context.send_at(&self.endpoint, request).await
+        } else {
+            context.send_to(&self.endpoint, request).await
+        }
+    }
+}
+
+/// An address for people: its query may hold what is nobody's business.
+fn shown(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
+/// Where an answer sends us, if it does (RFC 9110, 15.4).
+fn location(answer: &Answer) -> Option<String> {
+    if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = answer.headers.get(LOCATION)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// The request that follows an answer of this status, as browsers make it.
+fn follow(request: Request, status: u16, path: String, ours: bool) -> Request {
+    let mut request = Request { path, ..request };
+    let post = request.method == Method::POST;
+    if status == 303 && request.method != Method::HEAD || matches!(status, 301 | 302) && post {
+        request.method = Method::GET;
+        request.body.clear();
+        for about_body in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+            request.headers.remove(about_body);
+        }
+    }
+    if !ours {
+        let headers = std::mem::take(&mut request.headers);
+        for name in HARMLESS {
+            for value in headers.get_all(&name) {
+                request.headers.append(&name, value.clone());
+            }
+        }
+    }
+    request
+}
+
+const VERSIONS: [(&str, Speak); 3] = [
+    ("1.1", Speak::Http1),
+    ("2", Speak::Http2),
+    ("any", Speak::Either),
+];
+
+fn read_version(fields: &mut Fields<'_, '_>) -> Speak {
+    let Some(text) = fields.string("http_version") else {
+        return Speak::default();
+    };
+    let known = VERSIONS.into_iter().find(|(word, _)| *word == text);
+    if known.is_none() {
+        let what = format!("`{text}` is not a version of HTTP that can be spoken");
+        fields.problem("http_version", what, "write \"1.1\", \"2\" or \"any\"");
+    }
+    known.map_or_else(Speak::default, |(_, speak)| speak)
+}

@@ -247,18 +247,7 @@ impl Content {
         }
         content.equals = fields.template("equals");
         content.text = fields.template("text");
-        if let Some(pattern) = fields.string("matches") {
-            match Regex::new(&pattern) {
-                Ok(regex) => content.matches = Some(regex),
-                Err(error) => {
-                    let what = format!(
-                        "is not a regular expression: {}",
-                        excerpt(&error.to_string())
-                    );
-                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
-                }
-            }
-        }
+        content.matches = regex(fields, "matches");
         content
     }
 
@@ -324,6 +313,20 @@ impl Content {
             Ok(()) => Ok(None),
             Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure.message)),
             Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Reads a regular expression.
+pub(super) fn regex(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Regex> {
+    match Regex::new(&fields.string(key)?) {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            let why = excerpt(&error.to_string());
+            let what = format!("is not a regular expression: {why}");
+            let help = "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'";
+            fields.problem(key, what, help);
+            None
         }
     }
 }

@@ -16,12 +16,16 @@ mod multipart;
 mod request;
 mod sleep;
 mod sse;
+mod starttls;
+mod tcp;
+mod tls;
 mod websocket;
+mod wire;
 
 use std::fmt;
 
-pub use self::certificate::{Certificate, Unreadable, rfc3339, valid_for};
-pub use self::examine::examine;
+pub use self::certificate::{Certificate, Unreadable, valid_for};
+pub use self::examine::{examine, examine_tcp};
 pub use self::http::build as build_http;
 pub use self::http_resource::{
     KIND as HTTP_RESOURCE, build as build_http_resource, undo as undo_http_resource,
@@ -29,6 +33,8 @@ pub use self::http_resource::{
 pub use self::keys::Key;
 pub use self::sleep::build as build_sleep;
 pub use self::sse::build as build_sse;
+pub use self::tcp::{KEYS as TCP_KEYS, build as build_tcp};
+pub use self::tls::{KEYS as TLS_KEYS, build as build_tls};
 pub use self::websocket::build as build_websocket;
 
 // For the actions of one kind of target, which live beside this module.
@@ -40,7 +46,7 @@ pub(crate) use self::keys::Keys;
 pub(crate) use self::request::broken_record;
 
 use crate::outcome::{Cause, Failure};
-use crate::spec::{TargetKind, Undoer, Work};
+use crate::spec::{Needs, Undoer, Work};
 use crate::text::{Fields, Refused};
 
 /// What a builder must know of the step whose keys it reads.
@@ -68,13 +74,13 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// The kind of target it needs, if any.
-    pub needs: Option<TargetKind>,
+    /// What it needs of a target, if anything.
+    pub needs: Option<Needs>,
     /// Whether it is undone.
     pub is_resource: bool,
     /// Whether it may poll.
     pub polls: bool,
-    /// Whether its attempts speak HTTP.
+    /// Whether its attempts have the phases of HTTP, or the first of them.
     pub speaks_http: bool,
     /// Its own keys where a table has them; general actions read theirs without one.
     pub keys: &'static [Key],

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::decode::Broken;
 use super::endpoint::Endpoint;
+use super::tls::blame;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::SecretError;
 
@@ -124,6 +125,21 @@ pub enum ClientError {
         /// Why.
         source: Box<tungstenite::Error>,
     },
+    /// A connection that no HTTP is spoken over broke off.
+    #[error("the connection to {to} broke off")]
+    Lost {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something came in the clear that nobody had asked for, right before a handshake: what it
+    /// says would pass for a part of what comes after, and anybody could have put it in.
+    #[error("{to} said more than was asked for before the tls handshake")]
+    Injected {
+        /// Host and port.
+        to: String,
+    },
     /// An answer, event or message is longer than allowed; the rest was not read.
     #[error("{what} from {to} is longer than {limit} bytes")]
     TooLong {
@@ -210,6 +226,16 @@ impl ClientError {
         Self::WebSocket { to, source }
     }
 
+    pub(super) fn lost(endpoint: &Endpoint, source: io::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Lost { to, source }
+    }
+
+    pub(super) fn injected(endpoint: &Endpoint) -> Self {
+        let to = endpoint.host_port();
+        Self::Injected { to }
+    }
+
     pub(super) fn too_long(endpoint: &Endpoint, what: &'static str, limit: u64) -> Self {
         let to = endpoint.host_port();
         Self::TooLong { what, to, limit }
@@ -232,10 +258,14 @@ impl ClientError {
             Self::Connect { .. } | Self::Proxy { .. } => Reason::Connect.into(),
             Self::Tls { .. } => Reason::Tls.into(),
             // In TLS 1.3 a server refuses our side of the handshake only after we think it done.
-            Self::Answer { .. } if causes(self).any(<dyn Error>::is::<rustls::Error>) => {
+            Self::Answer { .. } | Self::Lost { .. }
+                if causes(self).any(<dyn Error>::is::<rustls::Error>) =>
+            {
                 Reason::Tls.into()
             }
             Self::Answer { .. }
+            | Self::Lost { .. }
+            | Self::Injected { .. }
             | Self::Body { .. }
             | Self::Version { .. }
             | Self::Coding { .. }
@@ -258,6 +288,8 @@ impl ClientError {
             | Self::Tls { .. }
             | Self::Version { .. } => Effect::Nothing,
             Self::Answer { .. }
+            | Self::Lost { .. }
+            | Self::Injected { .. }
             | Self::Body { .. }
             | Self::Coding { .. }
             | Self::Handshake { .. }
@@ -299,7 +331,10 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 /// The error and its causes in one line; one that only repeats what was said is left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
+        let cause = match cause.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(wrong)) => blame(wrong),
+            _ => cause.to_string(),
+        };
         match text.is_empty() {
             true => cause,
             false if text.contains(&cause) => text,

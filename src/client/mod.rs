@@ -3,13 +3,14 @@
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
-//! [`Client::open`] and [`Client::upgrade`] gave, drops everything it began, because the connection
+//! [`Client::open`], [`Client::upgrade`] and [`Client::dial`] gave, drops everything it began, because the connection
 //! is driven inside the caller's future; only a name being resolved by the system cannot be called
 //! back.
 
 mod connect;
 mod cookies;
 mod decode;
+mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
@@ -41,6 +42,7 @@ use self::stopwatch::{Phase, Stopwatch};
 use self::tls::Sessions;
 use crate::event::HttpPhases;
 
+pub use self::dialog::{Dialog, LONGEST_LINE};
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
 pub use self::proxy::{Proxy, ProxyKind};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::{is_name, params};
 use super::{Overrides, TargetSettings};
 use crate::backendai::KeyPair;
-use crate::client::Endpoint;
+use crate::client::{Endpoint, EndpointError};
 use crate::secret::{Secret, SecretSource};
 use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
 use crate::text::{Entry, Fields, Problem, Raw};
@@ -59,13 +59,20 @@ fn read_one(
         "say where it is, such as \"http://127.0.0.1:8091\"",
     );
     let endpoint = endpoint.map(str::to_owned).or(text).and_then(|text| {
-        Endpoint::parse(&text)
-            .map_err(|error| fields.problem("endpoint", error.to_string(), ENDPOINT_HELP))
+        read_endpoint(&text, kind)
+            .map_err(|(error, help)| fields.problem("endpoint", error.to_string(), help))
             .ok()
     });
     let transport = Arc::new(super::transport::read(&mut fields));
     let auth: Option<Arc<dyn Auth>> = match kind {
         Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
+        Some(TargetKind::Tcp) => {
+            if fields.has("auth") {
+                let help = "remove it; what a spec sends may hold ${secret.NAME} of `secrets`";
+                fields.problem("auth", "means nothing to a target of type \"tcp\"", help);
+            }
+            Some(Arc::new(HeaderAuth::Nobody))
+        }
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
             None => Some(Arc::new(HeaderAuth::Nobody)),
             Some(table) => read_auth(table).map(|auth| Arc::new(auth) as _),
@@ -97,6 +104,24 @@ fn read_one(
 
 const ENDPOINT_HELP: &str =
     "write scheme, host, port and perhaps a path, such as \"https://api.example.org/v2\"";
+
+const WIRE_HELP: &str =
+    "write scheme, host and port, such as \"tcp://mail.example:25\" or \"tls://mail.example:993\"";
+
+/// Reads an endpoint as targets of this kind have it; the error is what is wrong, and the remedy.
+fn read_endpoint(
+    text: &str,
+    kind: Option<TargetKind>,
+) -> Result<Endpoint, (EndpointError, &'static str)> {
+    let http = || Endpoint::parse(text).map_err(|error| (error, ENDPOINT_HELP));
+    let wire = || Endpoint::parse_wire(text).map_err(|error| (error, WIRE_HELP));
+    match kind {
+        Some(TargetKind::Tcp) => wire(),
+        Some(_) => http(),
+        // The type has its problem already.
+        None => http().or_else(|error| wire().map_err(|_| error)),
+    }
+}
 
 /// Reads `bearer = …` or `username = …, password = …`.
 fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {

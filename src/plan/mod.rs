@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::config::{Probe, Settings, Sources, TargetSettings};
 use crate::event::{Identity, PoolInfo, SpecInfo};
-use crate::spec::Scheduled;
+use crate::spec::{Needs, Scheduled};
 use crate::text::{Notes, Params, Problem, Severity, nearest};
 
 use declared::{Declared, Variant};
@@ -100,7 +100,8 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
     compiler.try_unused();
     let scheduled = compiler.scheduled;
     // Built-in specs for a type of target that nobody has are of no interest.
-    let has = |kind| settings.targets.values().any(|t| t.target.kind == kind);
+    let targets = || settings.targets.values();
+    let has = |needs: Needs| targets().any(|t| needs.fits(t.target.kind));
     let known = declared
         .iter()
         .filter(|spec| !spec.built_in || spec.needs.is_none_or(has))
@@ -151,7 +152,7 @@ impl<'a> Compiler<'a> {
     fn probe(&mut self, probe: &'a Probe) {
         let target = self.settings.targets.get(&probe.target);
         let fits = |spec: &&Declared| match (spec.needs, target) {
-            (Some(kind), Some(target)) => kind == target.target.kind,
+            (Some(needs), Some(target)) => needs.fits(target.target.kind),
             _ => true,
         };
         let selected = self.declared.iter();
@@ -333,13 +334,13 @@ impl<'a> Compiler<'a> {
 
     /// A spec for another type of target: a tag means only those that fit, a name means this one.
     fn foreign(&mut self, probe: &Probe, spec: &Declared) {
-        let (Some(kind), true) = (spec.needs, probe.selection.names_exactly(&spec.name)) else {
+        let (Some(needs), true) = (spec.needs, probe.selection.names_exactly(&spec.name)) else {
             return;
         };
         let problem = Problem::error(
             &probe.at,
             format!("probe.{}", probe.name),
-            format!("spec `{}` needs a target of type \"{kind}\"", spec.name),
+            format!("spec `{}` needs {needs}", spec.name),
             "give the probe such a target, or name another spec",
         );
         self.notes.problems.push(problem);

@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::target::Target;
 use super::trace::Trace;
 use super::undo::Undo;
-use crate::client::{Answer, Client, Connections, Endpoint, Request, Stream, Upgrade};
+use crate::client::{Answer, Client, Connections, Dialog, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 use crate::outcome::{Failure, Reason};
 
@@ -196,6 +196,37 @@ impl Context<'_> {
             .client
             .send(endpoint, request, self.connections, phases);
         Ok(sent.await?)
+    }
+
+    /// Connects to an endpoint, the target's or another, to say anything over it: without any of
+    /// our credentials but those of the transport. At most `limit` bytes may come.
+    ///
+    /// # Errors
+    /// If there is no connection, or a secret could not be read.
+    pub async fn dial(
+        &mut self,
+        endpoint: &Endpoint,
+        protocols: &[&str],
+        limit: u64,
+    ) -> Result<Dialog, Failure> {
+        if let Err(unknown) = self.identity {
+            return Err(unknown.clone());
+        }
+        let phases = attempt(self.http);
+        let dialed = self.client.dial(endpoint, protocols, limit, phases);
+        Ok(dialed.await?)
+    }
+
+    /// Goes on in TLS. The handshake is a phase of the attempt that the dialog began with.
+    ///
+    /// # Errors
+    /// If there is no handshake.
+    pub async fn secure(&mut self, dialog: Dialog, protocols: &[&str]) -> Result<Dialog, Failure> {
+        let phases = match self.http.last_mut() {
+            Some(last) => last,
+            None => attempt(self.http),
+        };
+        Ok(self.client.secure(dialog, protocols, phases).await?)
     }
 
     /// Puts on a request to the target what belongs there: who we are, and which run this is.

@@ -21,7 +21,7 @@ pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
 pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};
-pub use target::{Target, TargetKind};
+pub use target::{Needs, Target, TargetKind};
 pub use trace::Trace;
 pub use undo::{Record, RecordId, Undo, Undoer, Undone};
 

@@ -4,11 +4,13 @@
 //! specs are read from a tree of [`Node`]s through [`Fields`], which notes each problem with file,
 //! line, column, key and remedy and goes on. What the keys mean is left to the readers.
 
+mod dates;
 mod fields;
 mod node;
 mod problem;
 mod template;
 
+pub use dates::{moment, rfc3339, roughly};
 pub use fields::{Fields, Notes, Params, Read};
 pub use node::{At, Entry, Node, Raw, Table, parse};
 pub use problem::{Problem, Severity, nearest};

@@ -5,7 +5,7 @@ use rustls::pki_types::ServerName;
 
 use super::expect::excerpt;
 use super::{Key, refused};
-use crate::client::{Dialog, Endpoint};
+use crate::client::{ClientError, Dialog, Endpoint};
 use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Context;
@@ -36,7 +36,7 @@ impl Place {
             && let Err(error) = endpoint(&text)
         {
             let help = "write host and port, such as \"mail.example:25\" or \"[2001:db8::1]:25\"";
-            fields.problem("address", error.message, help);
+            fields.problem("address", format!("is {error}"), help);
         }
         let name = fields.string("server_name").and_then(|text| {
             let name = ServerName::try_from(text).ok();
@@ -61,7 +61,11 @@ impl Place {
             None => own.wire(tls.unwrap_or(own.is_tls())),
             Some(address) => {
                 let text = address.text(context.scope, plain);
-                let other = endpoint(&text.map_err(|error| refused(&error))?)?;
+                let other = endpoint(&text.map_err(|error| refused(&error))?);
+                let other = other.map_err(|error| {
+                    let what = format!("`address` is {error}");
+                    Failure::new(Cause::Input, what).without_effect()
+                })?;
                 let other = other.via(own.transport().elsewhere());
                 other.wire(tls.unwrap_or(false))
             }
@@ -76,11 +80,9 @@ impl Place {
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, Failure> {
-    Endpoint::parse_wire(&format!("tcp://{address}")).map_err(|error| {
-        let what = format!("is no host and port: {error}");
-        Failure::new(Cause::Input, what).without_effect()
-    })
+fn endpoint(address: &str) -> Result<Endpoint, String> {
+    Endpoint::parse_wire(&format!("tcp://{address}"))
+        .map_err(|error| format!("no host and port: {error}"))
 }
 
 /// What came while something else was waited for.
@@ -102,8 +104,9 @@ impl Passed {
         if unread.is_empty() {
             return lines;
         }
+        // The mark of what is broken off: a secret may be, and is then known by its beginning.
         let (count, text) = (unread.len(), String::from_utf8_lossy(unread));
-        let text = shown(&text, hush);
+        let text = shown(&format!("{text}…"), hush);
         let rest = format!("{count} bytes came without the end of a line: {text}");
         if lines.is_empty() {
             return rest;
@@ -147,7 +150,15 @@ pub(super) async fn hear(
         }
         let came = passed.describe(dialog.unread(), hush);
         context.note(format!("{awaited} has not come; {came}"));
-        if dialog.more().await? {
+        let more = dialog.more().await.map_err(|error| match error {
+            ClientError::TooLong { .. } => error.into(),
+            error => {
+                let failure = Failure::from(error);
+                let message = format!("{}; {came}", failure.message);
+                Failure { message, ..failure }
+            }
+        });
+        if more? {
             continue;
         }
         // The last line may lack its end.

@@ -330,7 +330,10 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 
 /// The error and its causes in one line; one that only repeats what was said is left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).fold(String::new(), |text, cause| {
+    // An `io::Error` says what the error that it wraps says.
+    let wraps = |error: &io::Error| error.get_ref().is_some();
+    let own = causes(error).filter(|cause| !cause.downcast_ref().is_some_and(wraps));
+    own.fold(String::new(), |text, cause| {
         let cause = match cause.downcast_ref() {
             Some(rustls::Error::InvalidCertificate(wrong)) => blame(wrong),
             _ => cause.to_string(),

@@ -241,11 +241,13 @@ pub(super) fn blame(wrong: &CertificateError) -> String {
     }
 }
 
-/// The name in `DnsName("shop.example")`.
+/// The name in `DnsName("shop.example")` or `IpAddress(192.0.2.1)`.
 fn bare(shown: &str) -> &str {
-    let inner = shown.strip_prefix("DnsName(\"");
-    let inner = inner.and_then(|rest| rest.strip_suffix("\")"));
-    inner.unwrap_or(shown)
+    let inner = ["DnsName(", "IpAddress("]
+        .iter()
+        .find_map(|kind| shown.strip_prefix(kind));
+    let inner = inner.and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(shown).trim_matches('"')
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use crate::client::Request;
-use crate::spec::{Context, Finding};
+use crate::spec::{Context, Finding, Place};
 use crate::text::Params;
 
 /// A clock that differs by more deserves a word: signed requests are refused at 15 minutes.
@@ -24,8 +24,11 @@ pub fn examine<'a>(context: &'a mut Context<'_>, _: &'a Params) -> BoxFuture<'a,
 pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
     let begun = Instant::now();
     // Not as who we are to it: that is another question.
-    let endpoint = context.target.endpoint.clone();
-    let sent = context.send_to(&endpoint, Request::new(Method::GET, "/"));
+    let place = Place {
+        ours: false,
+        ..context.home()
+    };
+    let sent = context.send_to(&place, Request::new(Method::GET, "/"));
     match sent.await {
         Ok(answer) => {
             let found = format!("answers {} in {:.0?}", answer.status, begun.elapsed());

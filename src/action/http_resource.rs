@@ -16,7 +16,9 @@ use super::kind::{Kind, POINTER, TABLE};
 use super::manner::WHOLE;
 use super::place::{POINTER_HELP, is_pointer, json_pointers};
 use super::poll::EXPECT;
-use super::request::{PLACE, RUNNING, RequestData, RequestTemplate, SENDING, broken_record};
+use super::request::{
+    ELSEWHERE, PLACE, RUNNING, RequestData, RequestTemplate, SENDING, broken_record,
+};
 use super::{Built, Key, Part, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
@@ -29,6 +31,7 @@ pub const KIND: &str = "http.resource";
 pub const KEYS: &[Part] = &[Part::own(&[
     Key::required("create", TABLE, "how it is made").of(&[
         PLACE,
+        ELSEWHERE,
         SENDING,
         RUNNING,
         WHOLE,
@@ -67,6 +70,7 @@ pub const KEYS: &[Part] = &[Part::own(&[
     )
     .of(&[
         PLACE,
+        ELSEWHERE,
         SENDING,
         RUNNING,
         WHOLE,

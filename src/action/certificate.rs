@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::X509Extension;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
@@ -51,7 +52,10 @@ impl Certificate {
     /// Reads one.
     pub fn read(der: &[u8]) -> Result<Self, Unreadable> {
         let (_, read) = X509Certificate::from_der(der).map_err(|_| Unreadable)?;
-        let parsed = read.extensions().iter().map(|ext| ext.parsed_extension());
+        let parsed = read
+            .extensions()
+            .iter()
+            .map(X509Extension::parsed_extension);
         let names = parsed.filter_map(|extension| match extension {
             ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
             _ => None,

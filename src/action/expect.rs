@@ -354,13 +354,12 @@ fn header_patterns(fields: &mut Fields<'_, '_>) -> Vec<(HeaderName, Regex)> {
     let mut headers = Vec::new();
     for entry in fields.entries() {
         let name = header_name(fields, &entry.key, &entry.key);
-        let pattern = match &entry.node.raw {
-            Raw::String(text) => compiled(fields, &entry.key, text),
-            _ => {
-                let what = format!("is {}", entry.node.kind());
-                fields.problem(&entry.key, what, "write a regular expression, '…'");
-                None
-            }
+        let pattern = if let Raw::String(text) = &entry.node.raw {
+            compiled(fields, &entry.key, text)
+        } else {
+            let what = format!("is {}", entry.node.kind());
+            fields.problem(&entry.key, what, "write a regular expression, '…'");
+            None
         };
         headers.extend(name.zip(pattern));
     }

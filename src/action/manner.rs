@@ -86,8 +86,13 @@ pub(super) struct Manner {
     resume: bool,
     speak: Speak,
     unpack: bool,
-    /// How many redirects are followed.
-    redirects: usize,
+    redirects: Redirects,
+}
+
+/// How far redirects are followed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Redirects {
+    most: usize,
     /// Whether they have to stay where they are.
     same_origin: bool,
 }
@@ -115,8 +120,10 @@ impl Manner {
         let redirects = fields.integer("redirects", 0..=FARTHEST).unwrap_or(0);
         Self {
             unpack: fields.flag("compression"),
-            redirects: usize::try_from(redirects).unwrap_or_default(),
-            same_origin: fields.flag("same_origin"),
+            redirects: Redirects {
+                most: usize::try_from(redirects).unwrap_or_default(),
+                same_origin: fields.flag("same_origin"),
+            },
             ..self
         }
     }
@@ -160,7 +167,7 @@ impl Manner {
         mut place: Place,
     ) -> Result<(Answer, String), Failure> {
         let mut url = address(&place, &request);
-        if self.redirects == 0 {
+        if self.redirects.most == 0 {
             return Ok((context.send_to(&place, request).await?, url));
         }
         let mut next = request;
@@ -175,7 +182,7 @@ impl Manner {
             let Some(location) = location(&answer) else {
                 return Ok((answer, url));
             };
-            let arrived = self.arrive(context, &url, &location, &mut chain);
+            let arrived = self.redirects.arrive(context, &url, &location, &mut chain);
             let (there, path) = arrived.map_err(|what| {
                 let what = format!("{what}: {}", chain.join(" → "));
                 Failure::new(Reason::Protocol, what)
@@ -185,7 +192,9 @@ impl Manner {
             url = address(&place, &next);
         }
     }
+}
 
+impl Redirects {
     /// Where a redirect leads, or why it is not followed.
     fn arrive(
         self,
@@ -199,8 +208,8 @@ impl Manner {
         let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
         to.set_fragment(None);
         chain.push(shown(to.as_str()).to_owned());
-        if chain.len() > self.redirects + 1 {
-            return Err(format!("more than {} redirects", self.redirects));
+        if chain.len() > self.most + 1 {
+            return Err(format!("more than {} redirects", self.most));
         }
         if self.same_origin && from.origin() != to.origin() {
             return Err("a redirect that leaves its origin".to_owned());

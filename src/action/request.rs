@@ -353,7 +353,7 @@ impl RequestTemplate {
         let sent = self.manner.send(context, request, place).await;
         let (answer, url) = sent?;
         let (duration, reason) = (begun.elapsed(), context.reason(&answer));
-        let phases = context.http.last().cloned().unwrap_or_default();
+        let phases = context.http.last().copied().unwrap_or_default();
         Ok(Reply::new(answer, duration, reason).from(url, phases))
     }
 

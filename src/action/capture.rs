@@ -4,11 +4,49 @@ use http::HeaderName;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::expect::{POINTER_HELP, Reply, excerpt, is_pointer};
+use super::content::excerpt;
+use super::expect::Reply;
+use super::keys::{Key, Part};
+use super::kind::{FLAG, Kind, NAMED};
+use super::place::{POINTER_HELP, is_pointer};
 use crate::outcome::{Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Capture;
 use crate::text::{Fields, Raw};
+
+/// The key of what is kept.
+pub(crate) const CAPTURE: Key = Key::optional(
+    "capture",
+    NAMED,
+    "what is kept of it, to be read as `${step.NAME}`",
+)
+.of(&[CAPTURES]);
+
+/// The key of what is told nobody.
+pub(super) const SECRET: Key = Key::optional(
+    "secret",
+    FLAG,
+    "whether it is kept out of every log, page and message",
+);
+
+const CAPTURES: Part = Part::shared(
+    "captures",
+    &[Key::optional(
+        "*",
+        SOURCE,
+        "where it is taken from; as a table, also whether it is secret",
+    )
+    .of(&[Part::own(&[
+        Key::required("from", SOURCE, "where it is taken from"),
+        SECRET,
+    ])])],
+);
+
+const SOURCE: Kind = Kind::new(
+    "`\"json:/pointer\"`, `\"jsonpath:$.path\"`, `\"header:name\"`, `\"status\"` or `\"body\"`",
+    "'json:/a'",
+    "1",
+);
 
 const SOURCES: &str =
     "take it from \"json:/pointer\", \"jsonpath:$.path\", \"header:name\", \"status\" or \"body\"";

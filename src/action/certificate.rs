@@ -9,7 +9,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 
-use super::expect::excerpt;
+use super::content::excerpt;
 use crate::client::Session;
 use crate::outcome::{Failure, Reason};
 use crate::text::{moment, rfc3339, roughly};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::certificate::Certificate;
 use crate::client::{Request, Session};
-use crate::spec::{Context, Finding};
+use crate::spec::{Context, Finding, Place};
 use crate::text::{Params, rfc3339};
 
 /// A clock that differs by more deserves a word: signed requests are refused at 15 minutes.
@@ -69,8 +69,11 @@ const UNREACHABLE: &str = "check the endpoint, the network, and that the target 
 pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
     let begun = Instant::now();
     // Not as who we are to it: that is another question.
-    let endpoint = context.target.endpoint.clone();
-    let sent = context.send_to(&endpoint, Request::new(Method::GET, "/"));
+    let place = Place {
+        ours: false,
+        ..context.home()
+    };
+    let sent = context.send_to(&place, Request::new(Method::GET, "/"));
     match sent.await {
         Ok(answer) => {
             let found = format!("answers {} in {:.0?}", answer.status, begun.elapsed());

@@ -5,13 +5,26 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::task::spawn_blocking;
 
+use super::keys::{Key, Part};
+use super::kind::{FILE, TEXT, WORD};
 use crate::outcome::{Cause, Failure};
 use crate::text::{Fields, Lookup, Refused, Template, plain};
 
 /// The largest file that is sent.
 const LARGEST_FILE: u64 = 1 << 30;
+
+/// The keys of one part of a form.
+pub(super) const FORM_PART: Part = Part::own(&[
+    Key::required("name", WORD, "which field of the form it is"),
+    Key::optional("text", TEXT, "what is in it"),
+    Key::optional("file", FILE, "the file that is in it, instead of `text`"),
+    Key::optional("filename", WORD, "what the file is called").default("its own name"),
+    Key::optional("type", WORD, "its media type")
+        .default("none; of a file `application/octet-stream`"),
+]);
 
 /// One part of a form.
 pub(super) struct FormPart {
@@ -30,6 +43,13 @@ impl FormPart {
     pub(super) fn read(mut fields: Fields<'_, '_>) -> Option<Self> {
         let name = fields.required_string("name", "say which field of the form it is");
         let media_type = fields.string("type");
+        if media_type
+            .as_deref()
+            .is_some_and(|text| HeaderValue::from_str(text).is_err())
+        {
+            let help = "write a media type such as \"text/csv\"";
+            fields.problem("type", "holds a control character", help);
+        }
         let (text, file) = (fields.template("text"), fields.path("file"));
         let filename = fields.string("filename");
         let content = match (text, file) {
@@ -65,11 +85,11 @@ impl FormPart {
         );
         let mut media_type = self.media_type.as_deref();
         if let Content::File { filename, .. } = &self.content {
-            head.push_str(&format!("; filename=\"{}\"", quoted(filename)));
+            head = format!("{head}; filename=\"{}\"", quoted(filename));
             media_type = media_type.or(Some("application/octet-stream"));
         }
         if let Some(media_type) = media_type {
-            head.push_str(&format!("\r\ncontent-type: {media_type}"));
+            head = format!("{head}\r\ncontent-type: {media_type}");
         }
         head + "\r\n\r\n"
     }

@@ -8,10 +8,11 @@ use futures_util::future::BoxFuture;
 use regex::Regex;
 use serde_json::Value;
 
-use super::capture::read_sources;
-use super::expect::regex;
-use super::wire::{ADDRESS, Place, SERVER_NAME, bytes, hear, line_like};
-use super::{Built, Key, Shape, refused};
+use super::capture::{SECRET, read_sources};
+use super::content::{PATTERN, pattern};
+use super::kind::{FLAG, INTEGER, Kind, NAMED, TABLES, TEXT};
+use super::wire::{PEER, Peer, bytes, hear, line_like};
+use super::{Built, Key, Part, Shape, refused};
 use crate::client::Dialog;
 use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::Redactor;
@@ -19,16 +20,55 @@ use crate::spec::{Action, Capture, Context, Done, Work};
 use crate::text::{Fields, Template, plain};
 
 /// Its keys.
-pub const KEYS: &[Key] = &[
-    ADDRESS,
-    SERVER_NAME,
-    Key::optional("tls", "whether TLS is spoken from the beginning"),
-    Key::optional(
-        "dialog",
-        "what is said and heard, one thing after the other",
-    ),
-    Key::optional("read_limit", "how many bytes may come in all"),
+pub const KEYS: &[Part] = &[
+    PEER,
+    Part::own(&[
+        Key::optional("tls", FLAG, "whether TLS is spoken from the beginning")
+            .default("as the target's endpoint says; with `address` false"),
+        Key::optional(
+            "dialog",
+            TABLES,
+            "what is said and heard, one thing after the other; each has one of these keys, and \
+             `capture` stands beside `expect`",
+        )
+        .of(TURN),
+        Key::optional("read_limit", INTEGER, "how many bytes may come in all").default("1 MiB"),
+    ]),
 ];
+
+const TURN: &[Part] = &[Part::own(&[
+    Key::optional(
+        "send",
+        TEXT,
+        "says this; a line ends with `\\r\\n` or `\\n`, as the protocol has it",
+    ),
+    Key::optional("send_hex", HEX, "says these bytes"),
+    Key::optional(
+        "expect",
+        PATTERN,
+        "waits for a line that matches; others are passed over. None may have more than 64 KiB",
+    ),
+    Key::optional(
+        "capture",
+        NAMED,
+        "what is kept of the line, to be read as `${step.NAME}`",
+    )
+    .of(&[Part::own(&[Key::optional(
+        "*",
+        SOURCE,
+        "where it is taken from; as a table, also whether it is secret",
+    )
+    .of(&[Part::own(&[
+        Key::required("from", SOURCE, "where it is taken from"),
+        SECRET,
+    ])])])]),
+    Key::optional("expect_hex", HEX, "the next bytes must be these"),
+    Key::optional("starttls", FLAG, "shakes hands, and goes on in TLS"),
+    Key::optional("close", FLAG, "waits for the other side to close"),
+])];
+
+const HEX: Kind = Kind::new("hexadecimal digits", "'00 ff'", "'0'");
+const SOURCE: Kind = Kind::new("`\"line\"` or `\"group:name\"`", "'line'", "1");
 
 /// How many bytes may come when nobody says otherwise.
 const DEFAULT_LIMIT: u64 = 1 << 20;
@@ -37,7 +77,7 @@ const DEFAULT_LIMIT: u64 = 1 << 20;
 const LARGEST_LIMIT: u64 = 1 << 30;
 
 struct Tcp {
-    place: Place,
+    peer: Peer,
     tls: Option<bool>,
     limit: u64,
     dialog: Vec<Turn>,
@@ -67,7 +107,7 @@ const SOURCES: &str =
 
 /// Reads where to connect to, `tls`, `dialog` and `read_limit`.
 pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let place = Place::read(fields);
+    let peer = Peer::read(fields);
     let tls = fields.has("tls").then(|| fields.flag("tls"));
     let limit = fields.integer("read_limit", 1..=LARGEST_LIMIT);
     let mut dialog = Vec::new();
@@ -101,7 +141,7 @@ pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
         writes,
         recorded: Vec::new(),
         work: Work::Act(Box::new(Tcp {
-            place,
+            peer,
             tls,
             limit: limit.unwrap_or(DEFAULT_LIMIT),
             dialog,
@@ -114,7 +154,7 @@ impl Turn {
         let mut turns = Vec::new();
         turns.extend(fields.template("send").map(Self::Send));
         turns.extend(hex(fields, "send_hex").map(Self::SendBytes));
-        let pattern = regex(fields, "expect");
+        let pattern = pattern(fields, "expect");
         let source = |text: &str| source(text, pattern.as_ref()).ok_or(SOURCES);
         let captures = fields
             .table("capture")
@@ -196,7 +236,7 @@ fn source(text: &str, pattern: Option<&Regex>) -> Option<Source> {
 impl Action for Tcp {
     fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
         async move {
-            let endpoint = self.place.endpoint(context, self.tls)?;
+            let endpoint = self.peer.endpoint(context, self.tls)?;
             let mut dialog = context.dial(&endpoint, &[], self.limit).await?;
             let mut captures = Vec::new();
             for turn in &self.dialog {

@@ -11,28 +11,113 @@ use futures_util::future::BoxFuture;
 use regex::Regex;
 use serde_json::Value;
 
-use super::capture::read_sources;
+use super::capture::{SECRET, read_sources};
 use super::certificate::{Certificate, Unreadable, valid_for};
-use super::expect::{excerpt, regex};
+use super::content::{PATTERN, excerpt, pattern};
+use super::kind::{DURATION, INTEGER, Kind, NAMED, TABLE, WORD};
 use super::starttls::{self, Protocol};
-use super::wire::{ADDRESS, Place, SERVER_NAME};
-use super::{Built, Key, Shape};
+use super::wire::{PEER, Peer};
+use super::{Built, Key, Part, Shape};
 use crate::client::Session;
 use crate::outcome::{Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Work};
 use crate::text::{Fields, Raw, rfc3339};
 
 /// Its keys.
-pub const KEYS: &[Key] = &[
-    ADDRESS,
-    SERVER_NAME,
-    Key::optional("starttls", "what is spoken until TLS is asked for"),
-    Key::optional(
-        "expect",
-        "what must hold of the handshake and the certificates",
-    ),
-    Key::optional("capture", "what is kept of them"),
+pub const KEYS: &[Part] = &[
+    PEER,
+    Part::own(&[
+        Key::optional(
+            "starttls",
+            STARTTLS,
+            "what is spoken first, in the clear, to ask for TLS",
+        )
+        .default("TLS is spoken from the beginning"),
+        Key::optional(
+            "expect",
+            TABLE,
+            "what must hold beside that the server is trusted",
+        )
+        .of(EXPECT),
+        Key::optional(
+            "capture",
+            NAMED,
+            "what is kept, to be read as `${step.NAME}`",
+        )
+        .of(&[Part::own(&[Key::optional(
+            "*",
+            SOURCE,
+            "where it is taken from; as a table, also whether it is secret",
+        )
+        .of(&[Part::own(&[
+            Key::required("from", SOURCE, "where it is taken from"),
+            SECRET,
+        ])])])]),
+    ]),
 ];
+
+const EXPECT: &[Part] = &[Part::own(&[
+    Key::optional("version", VERSION, "which TLS it must be"),
+    Key::optional(
+        "cert_valid_for",
+        DURATION,
+        "how long each certificate that the server shows must still be valid",
+    ),
+    Key::optional(
+        "names",
+        NAMES,
+        "DNS names and IP addresses that the certificate must be for",
+    ),
+    Key::optional(
+        "subject",
+        PATTERN,
+        "whose certificate it must be, such as `CN=shop`",
+    ),
+    Key::optional("issuer", PATTERN, "who must have signed it"),
+    Key::optional(
+        "fingerprint",
+        FINGERPRINT,
+        "the SHA-256 that the certificate must have, or one of several",
+    ),
+    Key::optional(
+        "chain",
+        INTEGER,
+        "how many certificates the server must show at least",
+    ),
+    Key::optional(
+        "cipher",
+        PATTERN,
+        "which cipher suite it must be, by its IANA name",
+    ),
+    Key::optional(
+        "alpn",
+        WORD,
+        "the one protocol that is offered, and must be taken",
+    ),
+])];
+
+const STARTTLS: Kind = Kind::new(
+    "`\"smtp\"`, `\"imap\"`, `\"pop3\"`, `\"ftp\"` or `\"postgres\"`",
+    "'smtp'",
+    "'gopher'",
+);
+const VERSION: Kind = Kind::new(
+    "`\"1.2\"`, `\"1.3\"` or an array of them",
+    "['1.2', '1.3']",
+    "'1.1'",
+);
+const NAMES: Kind = Kind::new("array of texts", "['a.example']", "1");
+const FINGERPRINT: Kind = Kind::new(
+    "64 hexadecimal digits, or an array of such texts",
+    "'0011223344556677889900112233445566778899001122334455667788990011'",
+    "'00'",
+);
+const SOURCE: Kind = Kind::new(
+    "`\"not_after\"`, `\"days_left\"`, `\"not_before\"`, `\"subject\"`, `\"issuer\"`, `\"names\"`, \
+     `\"serial\"`, `\"fingerprint\"`, `\"chain\"`, `\"version\"`, `\"cipher\"` or `\"alpn\"`",
+    "'not_after'",
+    "'json:/a'",
+);
 
 /// No server says more before a handshake.
 const LIMIT: u64 = 1 << 20;
@@ -41,7 +126,7 @@ const LIMIT: u64 = 1 << 20;
 const DAY: u64 = 86_400;
 
 struct Tls {
-    place: Place,
+    peer: Peer,
     starttls: Option<Protocol>,
     expect: Expectation,
     captures: Vec<(String, Source, bool)>,
@@ -98,7 +183,7 @@ const SOURCES_HELP: &str = "take it from \"not_after\", \"days_left\", \"not_bef
 
 /// Reads where to connect to, `starttls`, `expect` and `capture`.
 pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
-    let place = Place::read(fields);
+    let peer = Peer::read(fields);
     let starttls = fields.string("starttls").and_then(|name| {
         let protocol = Protocol::named(&name);
         if protocol.is_none() {
@@ -124,7 +209,7 @@ pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
             .collect(),
         recorded: Vec::new(),
         work: Work::Act(Box::new(Tls {
-            place,
+            peer,
             starttls,
             expect: expect.unwrap_or_default(),
             captures,
@@ -159,12 +244,12 @@ impl Expectation {
         let chain = fields.integer("chain", 1..=10);
         let expectation = Self {
             versions,
-            cipher: regex(&mut fields, "cipher"),
+            cipher: pattern(&mut fields, "cipher"),
             alpn: fields.string("alpn"),
-            cert_valid_for: fields.duration("cert_valid_for", Duration::from_secs(1)),
+            cert_valid_for: fields.duration("cert_valid_for", Duration::ZERO),
             names: names.map(|(name, _)| name).collect(),
-            subject: regex(&mut fields, "subject"),
-            issuer: regex(&mut fields, "issuer"),
+            subject: pattern(&mut fields, "subject"),
+            issuer: pattern(&mut fields, "issuer"),
             fingerprints,
             chain: chain.and_then(|chain| usize::try_from(chain).ok()),
         };
@@ -273,7 +358,7 @@ impl Tls {
     async fn shake(&self, context: &mut Context<'_>) -> Result<Arc<Session>, Failure> {
         let offered: Vec<_> = self.expect.alpn.iter().map(String::as_str).collect();
         let at_once = self.starttls.is_none();
-        let endpoint = self.place.endpoint(context, Some(at_once))?;
+        let endpoint = self.peer.endpoint(context, Some(at_once))?;
         let mut dialog = context.dial(&endpoint, &offered, LIMIT).await?;
         if let Some(protocol) = self.starttls {
             protocol.ask(&mut dialog, context).await?;

@@ -3,32 +3,45 @@
 use regex::Regex;
 use rustls::pki_types::ServerName;
 
-use super::expect::excerpt;
-use super::{Key, refused};
+use super::content::excerpt;
+use super::kind::Kind;
+use super::{Key, Part, refused};
 use crate::client::{ClientError, Dialog, Endpoint};
 use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Context;
 use crate::text::{Fields, Template, plain};
 
-/// Its keys.
-pub(super) const ADDRESS: Key = Key::optional(
-    "address",
-    "host and port of somebody else than the target, such as \"mail.example:25\"",
-);
-pub(super) const SERVER_NAME: Key = Key::optional(
-    "server_name",
-    "whom the certificate has to name, instead of the host; it is asked for by SNI too",
+/// The keys of where to connect to.
+pub(super) const PEER: Part = Part::shared(
+    "where to connect to",
+    &[
+        Key::optional(
+            "address",
+            ADDRESS,
+            "whom to connect to instead of the target; no client certificate is shown there",
+        )
+        .default("host and port of the target"),
+        Key::optional(
+            "server_name",
+            NAME,
+            "whom the certificate has to name; it is asked for by SNI too",
+        )
+        .default("that of the target's `tls`, or the host"),
+    ],
 );
 
+const ADDRESS: Kind = Kind::new("host and port with `${…}`", "'mail.example:25'", "'a'");
+const NAME: Kind = Kind::new("DNS name or IP address", "'a.example'", "'a b'");
+
 /// Where to connect to.
-pub(super) struct Place {
+pub(super) struct Peer {
     address: Option<Template>,
     name: Option<ServerName<'static>>,
 }
 
-impl Place {
-    /// Reads `address` and `server_name`.
+impl Peer {
+    /// Reads the keys of `PEER`.
     pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
         let address = fields.template("address");
         if let Some(Ok(constant)) = address.as_ref().and_then(Template::constant)
@@ -66,8 +79,7 @@ impl Place {
                     let what = format!("`address` is {error}");
                     Failure::new(Cause::Input, what).without_effect()
                 })?;
-                let other = other.via(own.transport().elsewhere());
-                other.wire(tls.unwrap_or(false))
+                context.elsewhere(other.wire(tls.unwrap_or(false))).endpoint
             }
         };
         Ok(match &self.name {

@@ -301,7 +301,9 @@ impl Client {
             tls,
             speak,
         };
-        let (connection, head) = way.request_head(kept, message, &mut watch).await?;
+        // Boxed, because a handshake takes some room, and every future around it would have that.
+        let asked = Box::pin(way.request_head(kept, message, &mut watch)).await;
+        let (connection, head) = asked?;
         connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }

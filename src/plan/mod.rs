@@ -22,6 +22,7 @@ use crate::text::{Notes, Params, Problem, Severity, nearest};
 
 use declared::{Declared, Variant};
 pub use forecast::Forecast;
+pub use keys::{POLLING, RESOURCE, STEP};
 use lower::Lowered;
 
 /// Everything that will run.

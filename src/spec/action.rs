@@ -99,6 +99,15 @@ impl Run {
     }
 }
 
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The address.
+    pub endpoint: Endpoint,
+    /// Whether it is the target, who may see who we are.
+    pub ours: bool,
+}
+
 /// What an action sees of the run.
 pub struct Context<'a> {
     /// The run.
@@ -124,30 +133,46 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The target, where requests go as who the run is to it.
+    pub fn home(&self) -> Place {
+        Place {
+            endpoint: self.target.endpoint.clone(),
+            ours: true,
+        }
+    }
+
+    /// Somewhere else, where nothing goes that says who we are; the way there is the target's.
+    pub fn elsewhere(&self, endpoint: Endpoint) -> Place {
+        Place {
+            endpoint: endpoint.via(self.target.endpoint.transport().elsewhere()),
+            ours: false,
+        }
+    }
+
     /// Sends one request to the target, as who the run is to it.
     ///
     /// # Errors
     /// If there is no answer.
     pub async fn send(&mut self, request: Request) -> Result<Answer, Failure> {
-        self.send_at(&self.target.endpoint, request).await
+        self.send_to(&self.home(), request).await
     }
 
-    /// The same, to another endpoint of the target's origin.
+    /// Sends one request.
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn send_at(
+    pub async fn send_to(
         &mut self,
-        endpoint: &Endpoint,
+        place: &Place,
         mut request: Request,
     ) -> Result<Answer, Failure> {
-        self.dress(&mut request).await?;
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
         let sent = self
             .client
-            .send(endpoint, request, self.connections, phases);
+            .send(&place.endpoint, request, self.connections, phases);
         let answer = sent.await?;
-        if let Ok(identity) = self.identity {
+        if let (true, Ok(identity)) = (place.ours, self.identity) {
             identity.heard(&answer);
         }
         Ok(answer)
@@ -157,13 +182,12 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If no answer begins.
-    pub async fn open(&mut self, mut request: Request) -> Result<Stream, Failure> {
-        self.dress(&mut request).await?;
+    pub async fn open(&mut self, place: &Place, mut request: Request) -> Result<Stream, Failure> {
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
-        let endpoint = &self.target.endpoint;
         let opened = self
             .client
-            .open(endpoint, request, self.connections, phases);
+            .open(&place.endpoint, request, self.connections, phases);
         Ok(opened.await?)
     }
 
@@ -171,31 +195,25 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If there is no answer; one that refuses the handshake is no error here.
-    pub async fn upgrade(&mut self, mut request: Request) -> Result<Upgrade, Failure> {
-        self.dress(&mut request).await?;
+    pub async fn upgrade(
+        &mut self,
+        place: &Place,
+        mut request: Request,
+    ) -> Result<Upgrade, Failure> {
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
-        let endpoint = &self.target.endpoint;
         let upgraded = self
             .client
-            .upgrade(endpoint, request, self.connections, phases);
+            .upgrade(&place.endpoint, request, self.connections, phases);
         Ok(upgraded.await?)
     }
 
-    /// Sends one request somewhere else, without any of our credentials.
-    ///
-    /// # Errors
-    /// If there is no answer.
-    pub async fn send_to(
-        &mut self,
-        endpoint: &Endpoint,
-        mut request: Request,
-    ) -> Result<Answer, Failure> {
-        self.introduce(&mut request);
-        let phases = attempt(self.http);
-        let sent = self
-            .client
-            .send(endpoint, request, self.connections, phases);
-        Ok(sent.await?)
+    async fn prepare(&mut self, place: &Place, request: &mut Request) -> Result<(), Failure> {
+        if place.ours {
+            return self.dress(request).await;
+        }
+        self.introduce(request);
+        Ok(())
     }
 
     /// Connects to an endpoint, the target's or another, to say anything over it: without any of

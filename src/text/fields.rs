@@ -55,6 +55,9 @@ pub struct Notes {
     pub problems: Vec<Problem>,
     /// What the tables read so far will read at run time, and where that is written.
     pub reads: Vec<(Read, At)>,
+    /// Every key that was asked for: tables of keys are held to it.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeSet<String>,
 }
 
 /// A table being read.
@@ -128,6 +131,8 @@ impl<'a, 'n> Fields<'a, 'n> {
     pub fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         if !self.known.contains(&key) {
             self.known.push(key);
+            #[cfg(test)]
+            self.notes.asked.insert(self.key(key));
         }
         self.table.get(key)
     }

@@ -1,6 +1,7 @@
 //! What the documents say is true: their examples make plans, and every key that the configuration
 //! file shows is read, with the default that it states.
 
+mod actions;
 mod backendai;
 
 use std::path::Path;

@@ -18,7 +18,7 @@ mod secrets;
 mod stopping;
 mod streams;
 mod uploads;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

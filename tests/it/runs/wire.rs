@@ -73,6 +73,27 @@ async fn told(rows: &[(&str, &str, &[Play], String)]) -> String {
     join_all(lines).await.concat()
 }
 
+/// Runs a spec on a mail server that is well.
+pub(crate) async fn with_mail(specs: &str) -> Told {
+    let ours = Authority::new("ours");
+    let tls = ours.server(&["127.0.0.1"], Manner::default());
+    let script: &[Play] = &[
+        Say("220 mail.example ESMTP\r\n"),
+        Line,
+        Say("250-mail.example\r\n250 STARTTLS\r\n"),
+        Line,
+        Say("220 go\r\n"),
+        Shake,
+        Line,
+        Say("221 bye\r\n"),
+    ];
+    let server = Server::start(&[script], Some(tls)).await;
+    world("tcp", &server)
+        .target(&ours.trusted(""))
+        .run(specs)
+        .await
+}
+
 #[tokio::test]
 async fn a_dialog_is_held() {
     let smtp = "{ expect = '^220 (?<host>\\S+)' }, { send = \"EHLO it\\r\\n\" }, { expect = '^250 ' }, \

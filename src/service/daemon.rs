@@ -89,7 +89,7 @@ pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Targets
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let (grace, specs) = (plan.settings.stop_grace, plan.scheduled.len());
     let owed = ground.journal.owed().len();
-    let mut spine = Spine::start(plan, ground, dropped);
+    let mut spine = Spine::start(&plan, ground, dropped);
     info!(
         addresses = addresses.join(" "),
         specs, owed, "testerd is running"
@@ -124,7 +124,7 @@ struct Spine {
 }
 
 impl Spine {
-    fn start(plan: Plan, ground: Ground, dropped: Dropped) -> Self {
+    fn start(plan: &Plan, ground: Ground, dropped: Dropped) -> Self {
         let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
         metrics.set_damaged(ground.journal.damaged().len());
         let history = Arc::new(History::default());

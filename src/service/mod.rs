@@ -15,6 +15,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 pub use online::online;
@@ -33,7 +34,7 @@ use crate::journal::Journal;
 use crate::outcome::chain;
 use crate::plan::{self, Plan};
 use crate::runner::{Runner, Stop};
-use crate::tester::Tester;
+use crate::tester::{Tester, Work};
 
 /// An installed log and the count of its lost lines.
 pub type Logging = (Guard, Dropped);
@@ -107,18 +108,25 @@ The shop has an incident every three minutes, the first after one. Nothing is ke
     ));
 }
 
-fn tester(plan: Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: Stop) -> Tester {
-    let pools = plan.pools();
+/// What a plan gives the tester to do.
+fn work(plan: &Plan) -> Work {
+    Work {
+        scheduled: plan.scheduled.clone(),
+        pools: plan.pools(),
+    }
+}
+
+fn tester(plan: &Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: Stop) -> Tester {
     Tester {
         runner: Arc::new(Runner {
             client: Client::new(),
             journal,
             exporters,
             undoer: catalog::undoer,
-            instance: plan.settings.instance,
+            instance: plan.settings.instance.clone(),
         }),
-        scheduled: plan.scheduled,
-        pools,
+        work: work(plan),
+        next: mpsc::channel(1).1,
         stop,
     }
 }

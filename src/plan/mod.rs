@@ -112,10 +112,15 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
             &settings.at,
             "metrics.series_limit",
             format!(
-                "the plan has {} series, more than {}",
-                forecast.series, settings.series_limit
+                "the plan has {} series on {}, more than {}",
+                forecast.series,
+                match settings.targets.len() {
+                    1 => "1 target".to_owned(),
+                    many => format!("{many} targets"),
+                },
+                settings.series_limit
             ),
-            "select fewer specs, shorten deadlines (they make the histograms long), or raise the limit",
+            "select fewer specs or targets, shorten deadlines (they make the histograms long), or raise the limit",
         ));
     }
     let mut problems = notes.problems;
@@ -149,8 +154,8 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn probe(&mut self, probe: &'a Probe) {
-        let target = self.settings.targets.get(&probe.target);
-        let fits = |spec: &&Declared| match (spec.needs, target) {
+        let targets: Vec<_> = self.settings.targets_of(&probe.target).collect();
+        let fits = |spec: &&Declared| match (spec.needs, targets.first()) {
             (Some(kind), Some(target)) => kind == target.target.kind,
             _ => true,
         };
@@ -164,14 +169,13 @@ impl<'a> Compiler<'a> {
             self.empty_selection(probe);
         }
         self.unknown_params(probe, &selected);
-        self.used
-            .extend(selected.iter().map(|spec| spec.name.as_str()));
-        let Some(target) = target else {
-            return;
-        };
-        for spec in selected {
-            for variant in &spec.variants {
-                self.variant(probe, target, spec, variant);
+        for target in &targets {
+            self.used
+                .extend(selected.iter().map(|spec| spec.name.as_str()));
+            for spec in &selected {
+                for variant in &spec.variants {
+                    self.variant(probe, target, spec, variant);
+                }
             }
         }
     }
@@ -186,15 +190,20 @@ impl<'a> Compiler<'a> {
         let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let identity = Identity {
-            target: probe.target.clone(),
+            target: target.target.name.clone(),
             spec: spec.name.clone(),
             variant: parts.join("-"),
         };
         if let Some(other) = self.claims.get(&identity) {
+            // Told once, not for each of the targets that the probe means.
+            let claimed = Identity {
+                target: probe.target.clone(),
+                ..identity
+            };
             let problem = Problem::error(
                 &probe.at,
                 format!("probe.{}", probe.name),
-                format!("`{identity}` is claimed by probe `{}` too", other.name),
+                format!("`{claimed}` is claimed by probe `{}` too", other.name),
                 "exclude it from one of them, or give one an alias: as = \"…\"",
             );
             self.notes.problems.push(problem);

@@ -214,17 +214,16 @@ impl Reader<'_> {
 fn read_labels(mut fields: Fields<'_, '_>) -> Vec<Param> {
     let mut labels = Vec::new();
     for entry in fields.entries() {
-        match &entry.node.raw {
-            Raw::String(text) => labels.push(Param {
-                name: entry.key.clone(),
-                value: Value::from(text.as_str()),
-                at: entry.at.clone(),
-            }),
-            _ => {
-                let what = format!("is {}, not a text", entry.node.kind());
-                fields.problem(&entry.key, what, FORMAT_HELP);
-            }
-        }
+        let Raw::String(text) = &entry.node.raw else {
+            let what = format!("is {}, not a text", entry.node.kind());
+            fields.problem(&entry.key, what, FORMAT_HELP);
+            continue;
+        };
+        labels.push(Param {
+            name: entry.key.clone(),
+            value: Value::from(text.as_str()),
+            at: entry.at.clone(),
+        });
     }
     labels
 }

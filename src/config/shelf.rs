@@ -83,8 +83,8 @@ pub struct Seen {
 
 impl Seen {
     /// Looks up a pattern, and remembers what was found.
-    pub(super) fn files(&mut self, shelf: &dyn Shelf, pattern: &str) -> Result<Vec<File>, String> {
-        let found = shelf.files(pattern);
+    pub(super) fn files(&mut self, on: &dyn Shelf, pattern: &str) -> Result<Vec<File>, String> {
+        let found = on.files(pattern);
         let mut digest = Context::new(&SHA256);
         let mut part = |text: &str| {
             digest.update(&text.len().to_le_bytes());
@@ -107,10 +107,10 @@ impl Seen {
 
     /// The same patterns as they are now. Reads every file: not for a worker of the runtime.
     #[must_use]
-    pub fn again(&self, shelf: &dyn Shelf) -> Self {
+    pub fn again(&self, on: &dyn Shelf) -> Self {
         let mut now = Self::default();
         for pattern in &self.patterns {
-            let _ = now.files(shelf, pattern);
+            let _ = now.files(on, pattern);
         }
         now
     }
@@ -161,4 +161,49 @@ pub(super) fn read(path: &Path) -> Result<String, Problem> {
         };
         Problem::error(&at, "", "is not UTF-8 text", "save the file as UTF-8")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_counts_is_what_the_files_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        let on = Folder::of(&path("testerd.toml"));
+        let mut first = Seen::default();
+        assert!(first.files(&on, "t*.json").unwrap().is_empty());
+        assert_eq!(first, first.again(&on));
+
+        write("t1.json", "[]");
+        let one = first.again(&on);
+        assert_ne!(one, first, "a file that was not there");
+        write("t1.json", "[]");
+        assert_eq!(one, one.again(&on), "written again");
+        write("new", "[ ]");
+        std::fs::rename(path("new"), path("t1.json")).unwrap();
+        let other = one.again(&on);
+        assert_ne!(other, one, "replaced");
+        std::fs::rename(path("t1.json"), path("t2.json")).unwrap();
+        assert_ne!(other.again(&on), other, "under another name");
+
+        // As Kubernetes does it: the folder behind a link is another.
+        for (version, text) in [("v1", "[1]"), ("v2", "[2]")] {
+            std::fs::create_dir(path(version)).unwrap();
+            write(&format!("{version}/t.json"), text);
+        }
+        symlink(path("v1"), path("data")).unwrap();
+        symlink(path("data/t.json"), path("t3.json")).unwrap();
+        let before = other.again(&on);
+        symlink(path("v2"), path("data-new")).unwrap();
+        std::fs::rename(path("data-new"), path("data")).unwrap();
+        let after = before.again(&on);
+        assert_ne!(after, before);
+        std::fs::remove_dir_all(path("v2")).unwrap();
+        assert_ne!(after.again(&on), after, "a link to nothing");
+    }
 }

@@ -264,7 +264,7 @@ mod tests {
         let mut laughs = "- &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let more = vec![format!("*a{}", level - 1); 10].join(", ");
-            laughs += &format!("- &a{level} [{more}]\n");
+            laughs = format!("{laughs}- &a{level} [{more}]\n");
         }
         assert!(json(parse_yaml("f", &laughs)).contains("means too much"));
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::{Probe, Settings, Sources, TargetSettings};
+use crate::contract;
 use crate::event::{Identity, PoolInfo, SpecInfo};
 use crate::spec::Scheduled;
 use crate::text::{Notes, Params, Problem, Severity, nearest};
@@ -93,11 +94,14 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         claims: BTreeMap::new(),
         used: BTreeSet::new(),
         scheduled: Vec::new(),
+        series: 0,
+        cut_short: false,
     };
     for probe in &settings.probes {
         compiler.probe(probe);
     }
     compiler.try_unused();
+    let cut_short = compiler.cut_short;
     let scheduled = compiler.scheduled;
     // Built-in specs for a type of target that nobody has are of no interest.
     let has = |kind| settings.targets.values().any(|t| t.target.kind == kind);
@@ -112,7 +116,8 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
             &settings.at,
             "metrics.series_limit",
             format!(
-                "the plan has {} series on {}, more than {}",
+                "the plan has {}{} series on {}, more than {}",
+                if cut_short { "at least " } else { "" },
                 forecast.series,
                 match settings.targets.len() {
                     1 => "1 target".to_owned(),
@@ -150,6 +155,10 @@ struct Compiler<'a> {
     /// The specs that some probe selected.
     used: BTreeSet<&'a str>,
     scheduled: Vec<Arc<Scheduled>>,
+    /// That these have at least.
+    series: u64,
+    /// Whether there would be more of them.
+    cut_short: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -170,6 +179,11 @@ impl<'a> Compiler<'a> {
         }
         self.unknown_params(probe, &selected);
         for target in &targets {
+            // A targets file may name many times what there can be: nobody needs their trees.
+            if self.series > self.settings.series_limit {
+                self.cut_short = true;
+                return;
+            }
             self.used
                 .extend(selected.iter().map(|spec| spec.name.as_str()));
             for spec in &selected {
@@ -228,6 +242,7 @@ impl<'a> Compiler<'a> {
             && self.limits_suffice(spec, &lowered)
         {
             let scheduled = self.schedule(probe, target, spec, identity, lowered);
+            self.series += contract::series_alone(&scheduled.info);
             self.scheduled.push(Arc::new(scheduled));
         }
     }

@@ -183,8 +183,10 @@ impl Spine {
                 let reloader = Reloader::new(origin, &settings, hangup, ways);
                 let (end, cut) = (last.clone(), stop.cancel.clone());
                 tasks.spawn(async move {
-                    reloader.serve(cut).await;
-                    end.cancelled().await;
+                    tokio::select! {
+                        () = reloader.serve() => {}
+                        () = cut.cancelled() => end.cancelled().await,
+                    }
                     Ended::Reloader
                 });
             }

@@ -12,7 +12,6 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{notify, work};
@@ -74,15 +73,14 @@ impl Reloader {
         }
     }
 
-    /// Looks and listens until stopped.
-    pub(super) async fn serve(mut self, stop: CancellationToken) {
+    /// Looks and listens for ever. It may be dropped at any time: a folder that hangs hangs this too.
+    pub(super) async fn serve(mut self) {
         // As they were at the last look.
         let mut last = self.taken.clone();
         let mut next = Instant::now() + LOOK;
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
                 Some(()) = self.hangup.recv() => self.reload(true).await,
                 () = sleep_until(next) => {
                     let now = self.look().await.unwrap_or_else(|| last.clone());

@@ -132,6 +132,33 @@ fn who_is_taken_away_ends_its_run_and_leaves_nothing() {
 }
 
 #[test]
+fn what_is_owed_waits_for_its_target_to_come_back() {
+    let rig = Rig::start();
+    let specs = spec("", &[wrap("item", ""), step("look", "/ok", "")]);
+    rig.fail("DELETE /items/{id}", Fault::Status(500));
+    let members = file(&[("goes", &rig)]);
+    let mut daemon = Daemon::start_with(CONFIG, &specs, &[("shops.json", &members)]);
+    let owed = |page: &Page| page.count("testerd_journal_owed", &[("target", "shops/goes")]);
+    daemon.comes_to("something is owed", |page| owed(page) > 0);
+
+    daemon.replace("shops.json", "[]");
+    daemon.comes_to("it is gone", |page| targets(page).is_empty());
+    rig.heal("DELETE /items/{id}");
+    let gone = "there is no target `shops/goes` any more";
+    eventually("it is refused", || (daemon.logged(gone) > 0).then_some(()));
+    let left = rig.alive();
+    assert!(!left.is_empty());
+    assert!(owed(&daemon.scrape()) > 0, "and still told");
+
+    daemon.replace("shops.json", &members);
+    daemon.comes_to("nothing is owed", |page| owed(page) == 0);
+    let alive = rig.alive();
+    assert!(left.iter().all(|name| !alive.contains(name)), "{alive:?}");
+    daemon.stop();
+    assert_eq!(rig.alive(), [""; 0]);
+}
+
+#[test]
 fn a_signal_reads_everything_again() {
     let rig = Rig::start();
     let config = |settings: &str, interval: &str| {

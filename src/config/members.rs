@@ -56,14 +56,14 @@ pub(super) fn read(
     let known = schemes(kind);
     let scheme = match fields.string("scheme") {
         None => known[0],
-        Some(text) => match known.iter().find(|scheme| **scheme == text) {
-            Some(scheme) => scheme,
-            None => {
+        Some(text) => {
+            let Some(scheme) = known.into_iter().find(|scheme| *scheme == text) else {
                 let what = format!("`{text}` is not a scheme of such targets");
                 fields.problem("scheme", what, scheme_help(known));
                 return None;
-            }
-        },
+            };
+            scheme
+        }
     };
     let help = "write a path relative to this file; *, ? and […] work as in a shell";
     let pattern = fields.required_string("targets_file", help)?;
@@ -170,13 +170,11 @@ impl Reader<'_> {
             None => self.scheme,
             Some(Param { value, at, .. }) => {
                 let known = schemes(self.kind);
-                match known.into_iter().find(|scheme| *value == *scheme) {
-                    Some(scheme) => scheme,
-                    None => {
-                        let what = "`__scheme__` is not a scheme of such targets";
-                        return self.problem(at, what, scheme_help(known));
-                    }
-                }
+                let Some(scheme) = known.into_iter().find(|scheme| *value == *scheme) else {
+                    let what = "`__scheme__` is not a scheme of such targets";
+                    return self.problem(at, what, scheme_help(known));
+                };
+                scheme
             }
         };
         let called = label("name").filter(|_| addresses.len() == 1);

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Overrides, Sources, Texts};
+use crate::config::{Overrides, Sources, Texts, unreadable};
 use crate::exporter::log;
 use crate::exporter::report::Form;
 use crate::plan::{self, Plan};
@@ -400,7 +400,8 @@ fn compile(path: &Path, overrides: &Overrides) -> Result<Plan, Exit> {
 /// The same, with what the plan was made from.
 fn compile_texts(path: &Path, overrides: &Overrides) -> Result<(Plan, Texts), Exit> {
     let made = Texts::read(path).and_then(|texts| {
-        let plan = Sources::of(&texts, overrides).and_then(plan::compile)?;
+        let mut plan = Sources::of(&texts, overrides).and_then(plan::compile)?;
+        plan.warnings.extend(unreadable(&plan.files));
         Ok((plan, texts))
     });
     let (problems, result) = match made {

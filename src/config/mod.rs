@@ -22,7 +22,7 @@ use crate::spec::{Selection, Target};
 use crate::text::At;
 
 pub use shelf::{Bare, File, Folder, Seen, Shelf};
-pub use sources::{Source, Sources, Texts};
+pub use sources::{Source, Sources, Texts, unreadable};
 
 /// The port that `serve` listens on when nothing says otherwise. Not yet registered in the
 /// Prometheus project's list of default port allocations.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::shelf::{Bare, File, Folder, Shelf, read};
 use super::{Overrides, Settings};
-use crate::text::{Notes, Problem, Table, parse};
+use crate::text::{NamedFile, Notes, Problem, Table, parse};
 
 /// A file of `config/specs/backendai`, by its name.
 macro_rules! built_in {
@@ -186,4 +186,16 @@ impl Sources {
             Err(problems) => self.notes.problems.extend(problems),
         }
     }
+}
+
+/// A warning for each file that cannot be read now: whoever runs later may find it.
+#[must_use]
+pub fn unreadable(files: &[NamedFile]) -> Vec<Problem> {
+    let warning = |file: &NamedFile| {
+        let error = std::fs::File::open(&file.path).err()?;
+        let what = format!("cannot read {}: {error}", file.path.display());
+        let help = "check the path, which is relative to this file, and its permissions";
+        Some(Problem::warning(&file.at, &file.key, what, help))
+    };
+    files.iter().filter_map(warning).collect()
 }

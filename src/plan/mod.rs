@@ -19,7 +19,7 @@ use crate::config::{Probe, Settings, Sources, TargetSettings};
 use crate::contract;
 use crate::event::{Identity, PoolInfo, SpecInfo};
 use crate::spec::{Needs, Scheduled};
-use crate::text::{Notes, Params, Problem, Severity, nearest};
+use crate::text::{NamedFile, Notes, Params, Problem, Severity, nearest};
 
 use declared::{Declared, Variant};
 pub use forecast::Forecast;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub known: Vec<KnownSpec>,
     /// Problems that do not stop it.
     pub warnings: Vec<Problem>,
+    /// Files that will be read when they are needed.
+    pub files: Vec<NamedFile>,
     /// What it will cost.
     pub forecast: Forecast,
 }
@@ -130,7 +132,10 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
             "select fewer specs or targets, shorten deadlines (they make the histograms long), or raise the limit",
         ));
     }
-    let mut problems = notes.problems;
+    let (mut problems, mut files) = (notes.problems, notes.files);
+    // Each variant and each target has read them.
+    files.sort();
+    files.dedup();
     problems.sort_by(|a, b| (&a.at, &a.key, &a.what).cmp(&(&b.at, &b.key, &b.what)));
     problems.dedup();
     if problems
@@ -144,6 +149,7 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         scheduled,
         known,
         warnings: problems,
+        files,
         forecast,
     })
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
 use super::{notify, work};
-use crate::config::{Overrides, Seen, Settings, Sources, Texts};
+use crate::config::{Overrides, Seen, Settings, Sources, Texts, unreadable};
 use crate::event::{Event, Exporters};
 use crate::plan::{self, Plan};
 use crate::sweeper::Request;
@@ -132,6 +132,7 @@ impl Reloader {
         match plan {
             Ok(plan) => {
                 tell(&plan.warnings);
+                tell(&unreadable(&plan.files));
                 self.origin = read.origin;
                 let specs = plan.scheduled.len();
                 // Whoever is stopping takes nothing on, and nobody asks any more.

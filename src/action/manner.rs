@@ -48,7 +48,7 @@ pub(super) const REUSE: Key = Key::optional(
 pub(super) const TLS_RESUME: Key = Key::optional(
     "tls_resume",
     FLAG,
-    "whether a new connection may resume a TLS session that an earlier one of the run had",
+    "whether a new connection may resume a TLS session of an earlier request of the run that has this too",
 )
 .default("false");
 
@@ -89,9 +89,10 @@ pub(super) struct Manner {
     redirects: Redirects,
 }
 
-/// How far redirects are followed.
+/// How redirects are followed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Redirects {
+    /// How many.
     most: usize,
     /// Whether they have to stay where they are.
     same_origin: bool,
@@ -207,7 +208,10 @@ impl Redirects {
         let to = from.join(location);
         let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
         to.set_fragment(None);
-        chain.push(shown(to.as_str()).to_owned());
+        let mut open = to.clone();
+        // Not every address can have them; then it has none.
+        let _ = open.set_username("").and_then(|()| open.set_password(None));
+        chain.push(shown(open.as_str()).to_owned());
         if chain.len() > self.most + 1 {
             return Err(format!("more than {} redirects", self.most));
         }

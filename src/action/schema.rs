@@ -60,8 +60,9 @@ impl Schema {
             .map_err(|what| Failure::new(Cause::Input, what.clone()))?;
         validator.validate(json).map_err(|error| {
             let (place, why) = (error.instance_path().to_string(), error.to_string());
+            let at = if place.is_empty() { "" } else { " at json " };
             let what = format!(
-                "{noun} does not follow the schema at json {place}: {}",
+                "{noun} does not follow the schema{at}{place}: {}",
                 excerpt(&why)
             );
             Failure::new(Reason::Assertion, what)

@@ -238,6 +238,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request may have this path and query.
+    pub fn takes(&self, path: &str) -> bool {
+        self.uri(path).is_some()
+    }
+
     /// The request target of this path and query.
     pub(super) fn uri(&self, path: &str) -> Option<Uri> {
         // Looked at alone: after a base path, `.evil` or nothing at all would pass.

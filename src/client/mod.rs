@@ -1,5 +1,5 @@
 //! The one measured HTTP client: one attempt at one address, its phases timed, its errors
-//! classified.
+//! classified. What we ask for ourselves goes another way, not measured (`unmeasured`).
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
@@ -23,6 +23,7 @@ mod tasks;
 mod tests;
 mod tls;
 mod transport;
+mod unmeasured;
 mod websocket;
 
 use std::collections::HashMap;

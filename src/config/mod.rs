@@ -4,6 +4,7 @@
 //! [`Shelf`], specs are understood by `plan`.
 
 mod members;
+mod oauth2;
 mod settings;
 mod shelf;
 mod sources;

@@ -9,12 +9,12 @@ use super::settings::{is_name, params};
 use super::shelf::{Seen, Shelf};
 use super::{Overrides, TargetSettings};
 use crate::backendai::KeyPair;
-use crate::client::{Endpoint, EndpointError};
+use crate::client::{Endpoint, EndpointError, Transport};
 use crate::secret::{Secret, SecretSource};
 use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
 use crate::text::{Entry, Fields, Problem, Raw};
 
-const SECRET_HELP: &str =
+pub(super) const SECRET_HELP: &str =
     "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" } (systemd's LoadCredential=)";
 
 /// Reads every target, and says what the targets files were then.
@@ -47,16 +47,17 @@ pub(super) fn read(
 
 /// What a table's targets authenticate with.
 enum Login {
-    Header(HeaderAuth),
+    /// The same for all of them: a token is asked for once.
+    Shared(Arc<dyn Auth>),
     /// Access key and secret key.
     Keys((SecretSource, SecretSource)),
 }
 
 impl Login {
-    /// For one target: each has its own, because a key pair remembers what its manager answered.
+    /// For one target: each has its own key pair, because that remembers what its manager answered.
     fn auth(&self) -> Arc<dyn Auth> {
         match self {
-            Self::Header(auth) => Arc::new(auth.clone()),
+            Self::Shared(auth) => Arc::clone(auth),
             Self::Keys((access, secret)) => Arc::new(KeyPair::new(access.clone(), secret.clone())),
         }
     }
@@ -93,11 +94,11 @@ fn read_one(
                 let help = "remove it; what a spec sends may hold ${secret.NAME} of `secrets`";
                 fields.problem("auth", "means nothing to a target of type \"tcp\"", help);
             }
-            Some(Login::Header(HeaderAuth::Nobody))
+            Some(Login::Shared(Arc::new(HeaderAuth::Nobody)))
         }
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
-            None => Some(Login::Header(HeaderAuth::Nobody)),
-            Some(table) => read_auth(table).map(Login::Header),
+            None => Some(Login::Shared(Arc::new(HeaderAuth::Nobody))),
+            Some(table) => read_auth(table, &transport).map(Login::Shared),
         },
     };
     let secrets = fields.table("secrets").map(read_secrets);
@@ -163,8 +164,19 @@ pub(super) fn parse_endpoint(
     }
 }
 
-/// Reads `bearer = …` or `username = …, password = …`.
-fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
+/// Reads `bearer = …`, or `username = …, password = …`, or `oauth2 = …`.
+fn read_auth(mut fields: Fields<'_, '_>, transport: &Arc<Transport>) -> Option<Arc<dyn Auth>> {
+    if fields.has("oauth2") {
+        let other = ["bearer", "username", "password"].into_iter();
+        let other: Vec<_> = other.filter(|key| fields.has(key)).collect();
+        if let [key, ..] = other.as_slice() {
+            fields.problem(key, "stands beside `oauth2`", AUTH_HELP);
+        }
+        let table = fields.table("oauth2");
+        let auth = table.and_then(|table| super::oauth2::read(table, transport));
+        fields.finish();
+        return auth.map(|auth| Arc::new(auth) as _);
+    }
     let bearer = fields
         .entry("bearer")
         .and_then(|entry| read_secret(&mut fields, entry));
@@ -178,14 +190,16 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
         // What is there but unreadable has its problem already.
         _ if fields.has("bearer") != (fields.has("username") && fields.has("password")) => None,
         _ => {
-            let help = "give either `bearer`, or `username` and `password`";
-            fields.problem("", "is neither bearer nor basic authentication", help);
+            let what = "is neither bearer nor basic authentication nor oauth2";
+            fields.problem("", what, AUTH_HELP);
             None
         }
     };
     fields.finish();
-    auth
+    auth.map(|auth| Arc::new(auth) as _)
 }
+
+const AUTH_HELP: &str = "give either `bearer`, or `username` and `password`, or `oauth2`";
 
 /// Reads the key pair of a Backend.AI user.
 fn read_keys(fields: &mut Fields<'_, '_>) -> Option<(SecretSource, SecretSource)> {

@@ -172,8 +172,8 @@ impl Context<'_> {
             .client
             .send(&place.endpoint, request, self.connections, phases);
         let answer = sent.await?;
-        if let (true, Ok(identity)) = (place.ours, self.identity) {
-            identity.heard(&answer);
+        if place.ours {
+            self.heard(&answer);
         }
         Ok(answer)
     }
@@ -188,7 +188,11 @@ impl Context<'_> {
         let opened = self
             .client
             .open(&place.endpoint, request, self.connections, phases);
-        Ok(opened.await?)
+        let stream = opened.await?;
+        if place.ours {
+            self.heard(&stream.head());
+        }
+        Ok(stream)
     }
 
     /// The same, as the handshake of a WebSocket.
@@ -205,7 +209,11 @@ impl Context<'_> {
         let upgraded = self
             .client
             .upgrade(&place.endpoint, request, self.connections, phases);
-        Ok(upgraded.await?)
+        let upgraded = upgraded.await?;
+        if let (true, Upgrade::Answered(answer)) = (place.ours, &upgraded) {
+            self.heard(answer);
+        }
+        Ok(upgraded)
     }
 
     async fn prepare(&mut self, place: &Place, request: &mut Request) -> Result<(), Failure> {
@@ -292,6 +300,12 @@ impl Context<'_> {
         match self.identity {
             Ok(identity) => identity.reason(answer),
             Err(_) => Reason::of_status(answer.status),
+        }
+    }
+
+    fn heard(&self, answer: &Answer) {
+        if let Ok(identity) = self.identity {
+            identity.heard(answer);
         }
     }
 

@@ -22,6 +22,7 @@ mod plans;
 mod regressions;
 mod runs;
 mod schedule;
+mod servers;
 mod shop;
 mod tidy;
 mod unit;

@@ -16,24 +16,29 @@ use self::server::{Do, Server, say};
 use crate::runs::{World, spec, step};
 
 /// One row: who is asked, with which keys of the step, and what comes of it.
-struct Row<'a> {
-    world: World,
-    keys: &'a str,
+pub(crate) struct Row<'a> {
+    pub(crate) world: World,
+    pub(crate) keys: &'a str,
     /// `pass`, or verdict and reason.
-    verdict: &'a str,
+    pub(crate) verdict: &'a str,
     /// Stands in the message.
-    says: &'a str,
+    pub(crate) says: &'a str,
 }
 
 impl Row<'_> {
     async fn check(self) {
+        self.check_at("/").await;
+    }
+
+    /// The same, of another path.
+    pub(crate) async fn check_at(self, path: &str) {
         let Self {
             world,
             keys,
             verdict,
             says,
         } = self;
-        let told = world.run(&spec("", &[step("look", "/", keys)])).await;
+        let told = world.run(&spec("", &[step("look", path, keys)])).await;
         let Some(Event::RunFinished {
             verdict: was,
             failed,

@@ -15,7 +15,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Pipe;
-use super::tasks::Tasks;
+use super::tasks::{Spawner, Tasks};
 use super::tls::Session;
 
 /// A request as hyper takes it, in the form of HTTP/1.1: a path, and a `host` header.
@@ -41,7 +41,7 @@ enum Speaks {
     },
     Two {
         sender: http2::SendRequest<Full<Bytes>>,
-        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Tasks>>,
+        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Spawner>>,
         tasks: Tasks,
     },
 }
@@ -57,7 +57,7 @@ impl Connection {
     /// Speaks HTTP/2 over this pipe, to a server that is known to understand it.
     pub(super) async fn http2(pipe: Pipe) -> hyper::Result<Self> {
         let tasks = Tasks::default();
-        let (sender, driver) = http2::handshake(tasks.clone(), TokioIo::new(pipe)).await?;
+        let (sender, driver) = http2::handshake(tasks.spawner(), TokioIo::new(pipe)).await?;
         let driver = Box::new(driver);
         Ok(Self::new(Speaks::Two {
             sender,

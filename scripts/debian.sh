@@ -37,6 +37,8 @@ services=(
     "postgresql postgresql"
     "redis-server redis-server"
     "etcd-server etcd"
+    "nginx nginx"
+    "prometheus-blackbox-exporter prometheus-blackbox-exporter"
 )
 
 install_quietly() {

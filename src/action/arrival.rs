@@ -90,7 +90,7 @@ impl Arrival {
             tls_resumed: fields
                 .has("tls_resumed")
                 .then(|| fields.flag("tls_resumed")),
-            cert_valid_for: fields.duration("cert_valid_for", Duration::from_secs(1)),
+            cert_valid_for: fields.duration("cert_valid_for", Duration::ZERO),
         }
     }
 

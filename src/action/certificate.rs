@@ -8,14 +8,11 @@ use ring::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
 
 use super::content::excerpt;
 use crate::client::Session;
 use crate::outcome::{Failure, Reason};
-
-/// The end of the year 9999, the last second that a certificate can name.
-const LAST: i64 = 253_402_300_799;
+use crate::text::{moment, rfc3339, roughly};
 
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +57,8 @@ impl Certificate {
             _ => None,
         });
         Ok(Self {
-            not_before: moment(read.validity().not_before),
-            not_after: moment(read.validity().not_after),
+            not_before: time(read.validity().not_before.timestamp()),
+            not_after: time(read.validity().not_after.timestamp()),
             subject: read.subject().to_string(),
             issuer: read.issuer().to_string(),
             names: names.flatten().filter_map(name).collect(),
@@ -130,16 +127,9 @@ pub fn valid_for(session: &Session, wanted: Duration) -> Result<(), Failure> {
         .try_for_each(|der| Certificate::read(der)?.valid_for(wanted, now))
 }
 
-/// A moment as RFC 3339 has it, in UTC and whole seconds.
-#[must_use]
-pub fn rfc3339(moment: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(moment).to_string()
-}
-
 /// Nothing is before 1970 here: nobody cares how long before, and few can write it.
-fn moment(time: ASN1Time) -> SystemTime {
-    let seconds = time.timestamp().clamp(0, LAST).unsigned_abs();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+fn time(seconds: i64) -> SystemTime {
+    moment(seconds.max(0).unsigned_abs())
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -162,18 +152,6 @@ fn hex(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// A duration as people say it.
-fn roughly(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (unit, name) = match seconds {
-        172_800.. => (86_400, "days"),
-        7_200.. => (3_600, "hours"),
-        120.. => (60, "minutes"),
-        _ => (1, "seconds"),
-    };
-    format!("{} {name}", seconds / unit)
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn check_json(reply: &Reply, place: &Place, expected: &Value) -> Result<(), Fail
             failed(format!("json {place} is {value}, expected {expected}"))
         }
         values => {
-            let all = values.iter().map(|&value| value.clone()).collect::<Value>();
+            let all: Value = values.iter().map(|&value| value.clone()).collect();
             let all = excerpt(&all.to_string());
             failed(format!("json {place} is {all}, expected {expected}"))
         }

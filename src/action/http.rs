@@ -7,7 +7,7 @@ use super::capture::{CAPTURE, Captures};
 use super::expect::Reply;
 use super::manner::WHOLE;
 use super::poll::{EXPECT, Judge};
-use super::request::{PLACE, RUNNING, RequestTemplate, SENDING};
+use super::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
 use super::{Built, Part, Shape};
 use crate::outcome::Failure;
 use crate::spec::{Action, Context, Done, Work};
@@ -16,6 +16,7 @@ use crate::text::{Fields, Lookup};
 /// Its keys.
 pub const KEYS: &[Part] = &[
     PLACE,
+    ELSEWHERE,
     SENDING,
     RUNNING,
     WHOLE,

@@ -12,7 +12,7 @@ use super::keys::{Key, Part};
 use super::kind::{FLAG, INTEGER, Kind};
 use crate::client::{Answer, Endpoint, Request, Speak};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Context;
+use crate::spec::{Context, Place};
 use crate::text::Fields;
 
 /// The most redirects that may be asked for.
@@ -159,23 +159,22 @@ impl Manner {
         }
     }
 
-    /// Sends the request to the target, or elsewhere, and goes where it is sent on. Returns the
+    /// Sends the request, and goes where it is sent on. Returns the
     /// last answer and where it came from. Each request of the chain notes phases of its own.
     pub(super) async fn send(
         self,
         context: &mut Context<'_>,
         request: Request,
-        elsewhere: Option<Endpoint>,
+        mut place: Place,
     ) -> Result<(Answer, String), Failure> {
-        let mut place = Place::first(context, elsewhere);
-        let mut url = place.url(&request);
+        let mut url = address(&place, &request);
         if self.redirects.most == 0 {
-            return Ok((place.send(context, request).await?, url));
+            return Ok((context.send_to(&place, request).await?, url));
         }
         let mut next = request;
         let mut chain = vec![shown(&url).to_owned()];
         loop {
-            let sent = place.send(context, next.clone()).await;
+            let sent = context.send_to(&place, next.clone()).await;
             // Whatever came before the last request did reach somebody.
             let answer = sent.map_err(|failure| match chain.len() {
                 1 => failure,
@@ -184,17 +183,19 @@ impl Manner {
             let Some(location) = location(&answer) else {
                 return Ok((answer, url));
             };
-            let arrived = self.arrive(context, &url, &location, &mut chain);
+            let arrived = self.redirects.arrive(context, &url, &location, &mut chain);
             let (there, path) = arrived.map_err(|what| {
                 let what = format!("{what}: {}", chain.join(" → "));
                 Failure::new(Reason::Protocol, what)
             })?;
             place = there;
             next = follow(next, answer.status, path, place.ours);
-            url = place.url(&next);
+            url = address(&place, &next);
         }
     }
+}
 
+impl Redirects {
     /// Where a redirect leads, or why it is not followed.
     fn arrive(
         self,
@@ -211,72 +212,35 @@ impl Manner {
         // Not every address can have them; then it has none.
         let _ = open.set_username("").and_then(|()| open.set_password(None));
         chain.push(shown(open.as_str()).to_owned());
-        if chain.len() > self.redirects.most + 1 {
-            return Err(format!("more than {} redirects", self.redirects.most));
+        if chain.len() > self.most + 1 {
+            return Err(format!("more than {} redirects", self.most));
         }
-        if self.redirects.same_origin && from.origin() != to.origin() {
+        if self.same_origin && from.origin() != to.origin() {
             return Err("a redirect that leaves its origin".to_owned());
         }
-        Place::at(context, to.as_str())
+        place_of(context, to.as_str())
     }
 }
 
-/// Where a request goes.
-struct Place {
-    endpoint: Endpoint,
-    /// Whether it is the target, who may see who we are.
-    ours: bool,
+/// The place of an address, and the path there.
+fn place_of(context: &Context<'_>, url: &str) -> Result<(Place, String), String> {
+    let (endpoint, path) =
+        Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
+    let home = context.home();
+    if endpoint.origin() != home.endpoint.origin() {
+        return Ok((context.elsewhere(endpoint), path));
+    }
+    // Below the base path an identity knows what it signs.
+    let below = path.strip_prefix(home.endpoint.base_path());
+    if let Some(below) = below.filter(|path| path.starts_with('/')) {
+        return Ok((home, below.to_owned()));
+    }
+    let endpoint = endpoint.via(home.endpoint.transport().clone());
+    Ok((Place { endpoint, ..home }, path))
 }
 
-impl Place {
-    fn first(context: &Context<'_>, elsewhere: Option<Endpoint>) -> Self {
-        let target = &context.target.endpoint;
-        match elsewhere {
-            None => Self {
-                endpoint: target.clone(),
-                ours: true,
-            },
-            Some(endpoint) => Self {
-                endpoint: endpoint.via(target.transport().elsewhere()),
-                ours: false,
-            },
-        }
-    }
-
-    /// The place of an address, and the path there.
-    fn at(context: &Context<'_>, url: &str) -> Result<(Self, String), String> {
-        let (endpoint, path) =
-            Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
-        let target = &context.target.endpoint;
-        if endpoint.origin() != target.origin() {
-            return Ok((Self::first(context, Some(endpoint)), path));
-        }
-        // Below the base path an identity knows what it signs.
-        let below = path.strip_prefix(target.base_path());
-        let (endpoint, path) = match below.filter(|path| path.starts_with('/')) {
-            Some(below) => (target.clone(), below.to_owned()),
-            None => (endpoint.via(target.transport().clone()), path),
-        };
-        Ok((
-            Self {
-                endpoint,
-                ours: true,
-            },
-            path,
-        ))
-    }
-
-    fn url(&self, request: &Request) -> String {
-        format!("{}{}", self.endpoint, request.path)
-    }
-
-    async fn send(&self, context: &mut Context<'_>, request: Request) -> Result<Answer, Failure> {
-        if self.ours {
-            context.send_at(&self.endpoint, request).await
-        } else {
-            context.send_to(&self.endpoint, request).await
-        }
-    }
+fn address(place: &Place, request: &Request) -> String {
+    format!("{}{}", place.endpoint, request.path)
 }
 
 /// An address for people: its query may hold what is nobody's business.

@@ -22,12 +22,16 @@ mod request;
 mod schema;
 mod sleep;
 mod sse;
+mod starttls;
+mod tcp;
+mod tls;
 mod websocket;
+mod wire;
 
 use std::fmt;
 
-pub use self::certificate::{Certificate, Unreadable, rfc3339, valid_for};
-pub use self::examine::examine;
+pub use self::certificate::{Certificate, Unreadable, valid_for};
+pub use self::examine::{examine, examine_tcp};
 pub use self::http::{KEYS as HTTP_KEYS, build as build_http};
 pub use self::http_resource::{
     KEYS as HTTP_RESOURCE_KEYS, KIND as HTTP_RESOURCE, build as build_http_resource,
@@ -37,6 +41,8 @@ pub use self::keys::{Key, Part};
 pub use self::poll::UNTIL;
 pub use self::sleep::{KEYS as SLEEP_KEYS, build as build_sleep};
 pub use self::sse::{KEYS as SSE_KEYS, build as build_sse};
+pub use self::tcp::{KEYS as TCP_KEYS, build as build_tcp};
+pub use self::tls::{KEYS as TLS_KEYS, build as build_tls};
 pub use self::websocket::{KEYS as WEBSOCKET_KEYS, build as build_websocket};
 
 // For the actions of one kind of target, which live beside this module.
@@ -50,7 +56,7 @@ pub(crate) use self::poll::{EXPECT, Judge};
 pub(crate) use self::request::broken_record;
 
 use crate::outcome::{Cause, Failure};
-use crate::spec::{TargetKind, Undoer, Work};
+use crate::spec::{Needs, Undoer, Work};
 use crate::text::{Fields, Refused};
 
 /// What a builder must know of the step whose keys it reads.
@@ -78,13 +84,13 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// The kind of target it needs, if any.
-    pub needs: Option<TargetKind>,
+    /// What it needs of a target, if anything.
+    pub needs: Option<Needs>,
     /// Whether it is undone.
     pub is_resource: bool,
     /// Whether it may poll.
     pub polls: bool,
-    /// Whether its attempts speak HTTP.
+    /// Whether its attempts have the phases of HTTP, or the first of them.
     pub speaks_http: bool,
     /// Its own keys, beside those that every step has.
     pub keys: &'static [Part],

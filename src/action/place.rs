@@ -81,7 +81,7 @@ impl Place {
 
     /// Whether this stands there: the only value, or of a path all of them as an array.
     pub(super) fn holds(&self, found: &[&Value], expected: &Value) -> bool {
-        let all = || found.iter().map(|&value| value.clone()).collect::<Value>();
+        let all = || -> Value { found.iter().map(|&value| value.clone()).collect() };
         match (self, found) {
             (_, [only]) if equal(only, expected) => true,
             (Self::Pointer(_), _) => false,

@@ -1,4 +1,4 @@
-//! What a body must be as a whole: JSON Schema, any draft that a schema names itself (2020-12 if it
+//! What a body must be as a whole: JSON Schema of any draft that a schema names itself (2020-12 if it
 //! names none). Nothing is ever fetched that a schema refers to.
 
 use std::path::PathBuf;

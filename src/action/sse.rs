@@ -17,7 +17,7 @@ use super::capture::{CAPTURE, Captures};
 use super::content::{CONTENT, Content, excerpt};
 use super::expect::{Expectation, Reply};
 use super::kind::{FLAG, Kind, TABLE};
-use super::request::{PLACE, RUNNING, RequestTemplate, SENDING};
+use super::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
 use super::{Built, Key, Part, Shape};
 use crate::client::{ClientError, Event, EventStream, Stream};
 use crate::outcome::{Failure, Fault, Reason};
@@ -35,6 +35,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Its keys.
 pub const KEYS: &[Part] = &[
     PLACE,
+    ELSEWHERE,
     SENDING,
     RUNNING,
     Part::own(&[

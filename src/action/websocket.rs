@@ -15,7 +15,7 @@ use super::capture::{CAPTURE, Captures};
 use super::content::{CONTENT, Content, excerpt};
 use super::expect::{Expectation, Reply};
 use super::kind::{ANY, TABLE, TABLES, TEXT, WORD};
-use super::request::{PLACE, RequestTemplate};
+use super::request::{ELSEWHERE, PLACE, RequestTemplate};
 use super::{Built, Key, Part, Shape, refused};
 use crate::client::{self, Upgrade, WebSocketMessage as Message};
 use crate::outcome::{Failure, Reason};
@@ -25,6 +25,7 @@ use crate::text::{Fields, Template, ValueTemplate, plain};
 /// Its keys.
 pub const KEYS: &[Part] = &[
     PLACE,
+    ELSEWHERE,
     Part::own(&[
         Key::optional(
             "subprotocol",

@@ -181,7 +181,11 @@ async fn by_rest(order: &Order, api: &mut Api<'_, '_>) -> Result<Output, Failure
 
 async fn by_websocket(order: &Order, api: &mut Api<'_, '_>) -> Result<Output, Failure> {
     let path = format!("/stream/session/{}/execute", encoded(&order.session));
-    let mut socket = match api.context.upgrade(Request::new(Method::GET, path)).await? {
+    let mut socket = match api
+        .context
+        .upgrade(&api.context.home(), Request::new(Method::GET, path))
+        .await?
+    {
         Upgrade::Open(socket) => socket,
         Upgrade::Answered(answer) => {
             let what = format!("the WebSocket is refused with {}", answer.status);

@@ -35,7 +35,7 @@ pub use examine::examine;
 pub use identity::KeyPair;
 
 use crate::action::{Built, Entry, Part, Shape};
-use crate::spec::TargetKind;
+use crate::spec::{Needs, TargetKind};
 use crate::text::Fields;
 use deed::Deed;
 use thing::Thing;
@@ -51,7 +51,7 @@ const fn thing<T: Thing>(summary: &'static str, example: &'static str) -> Entry 
     Entry {
         name: T::KIND,
         summary,
-        needs: Some(TargetKind::BackendAi),
+        needs: Some(Needs::Kind(TargetKind::BackendAi)),
         is_resource: true,
         polls: false,
         speaks_http: true,
@@ -76,7 +76,7 @@ const fn act(
     Entry {
         name,
         summary,
-        needs: Some(TargetKind::BackendAi),
+        needs: Some(Needs::Kind(TargetKind::BackendAi)),
         is_resource: false,
         polls: false,
         speaks_http: true,

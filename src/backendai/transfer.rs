@@ -194,7 +194,8 @@ impl Storage {
         what: &str,
         context: &mut Context<'_>,
     ) -> Result<Reached, Failure> {
-        let answer = match context.send_to(&self.endpoint, request).await {
+        let place = context.elsewhere(self.endpoint.clone());
+        let answer = match context.send_to(&place, request).await {
             Ok(answer) => answer,
             Err(failure) if is_lost(&failure) => return Ok(Reached::Lost(failure)),
             Err(failure) => return Err(failure),
@@ -274,7 +275,8 @@ impl Download {
         let mut request = Request::new(Method::GET, storage.path);
         request.reuse = true;
         let begun = Instant::now();
-        let answer = context.send_to(&storage.endpoint, request).await?;
+        let place = context.elsewhere(storage.endpoint);
+        let answer = context.send_to(&place, request).await?;
         let reason = Reason::of_status(answer.status);
         let reply = Reply::new(answer, begun.elapsed(), reason);
         self.expect

@@ -41,7 +41,8 @@ pub(super) async fn reach(
     let proxy = endpoint.transport().proxy.as_ref();
     let first = proxy.map_or(endpoint, |proxy| &proxy.endpoint);
     let address = if let Some(ip) = first.ip() {
-        SocketAddr::new(ip, first.port())
+        let address = SocketAddr::new(ip, first.port());
+        of_family(endpoint, [address]).map_err(|source| ClientError::resolve(first, source))?
     } else {
         watch.enter(Phase::Resolve);
         resolve(first, endpoint).await?
@@ -75,22 +76,28 @@ pub(super) async fn shake(
 
 /// The system puts the address that it thinks is best first.
 async fn resolve(host: &Endpoint, endpoint: &Endpoint) -> Result<SocketAddr, ClientError> {
-    let family = endpoint.transport().family;
     let found = lookup_host((host.host(), host.port())).await;
     found
-        .and_then(|mut addresses| {
-            let fits = |address: &SocketAddr| family.is_none_or(|family| family.has(*address));
-            addresses.find(fits).ok_or_else(|| {
-                let family = family.map_or(String::new(), |family| format!("{family} "));
-                let what = format!("the name has no {family}address");
-                io::Error::new(io::ErrorKind::NotFound, what)
-            })
-        })
+        .and_then(|addresses| of_family(endpoint, addresses))
         .map_err(|source| {
             // Without a descriptor the C library cannot ask, and says that the name is unknown.
             let source = TcpSocket::new_v4().err().unwrap_or(source);
             ClientError::resolve(host, source)
         })
+}
+
+/// The first that may be used.
+fn of_family(
+    endpoint: &Endpoint,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> io::Result<SocketAddr> {
+    let family = endpoint.transport().family;
+    let fits = |address: &SocketAddr| family.is_none_or(|family| family.has(*address));
+    addresses.into_iter().find(fits).ok_or_else(|| {
+        let family = family.map_or(String::new(), |family| format!("{family} "));
+        let what = format!("it has no {family}address");
+        io::Error::new(io::ErrorKind::NotFound, what)
+    })
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {

@@ -6,9 +6,14 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use ruzstd::decoding::StreamingDecoder;
 
 /// What we say that we understand.
 pub(super) const ACCEPTED: &str = "gzip, br, zstd";
+
+/// The longest window of zstd that a content coding may have (RFC 9659): so much is unpacked before
+/// the first byte is seen, whatever the limit.
+const ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
 
 /// Why a body could not be unpacked.
 #[derive(Debug)]
@@ -43,7 +48,7 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Byt
                 limit,
             )?,
             "zstd" => {
-                let decoder = ruzstd::decoding::StreamingDecoder::new(&body[..]);
+                let decoder = StreamingDecoder::new_with_max_window_size(&body[..], ZSTD_WINDOW);
                 let decoder = decoder.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
                 unpack(decoder, limit)?
             }

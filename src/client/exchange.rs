@@ -15,7 +15,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Pipe;
-use super::tasks::Tasks;
+use super::tasks::{Spawner, Tasks};
 use super::tls::Session;
 
 /// A request as hyper takes it, in the form of HTTP/1.1: a path, and a `host` header.
@@ -34,9 +34,6 @@ pub(super) struct Connection {
     broken: Option<hyper::Error>,
 }
 
-/// Drives a connection on.
-type Drive = dyn FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>> + Send;
-
 enum Speaks {
     One {
         sender: http1::SendRequest<Full<Bytes>>,
@@ -44,7 +41,7 @@ enum Speaks {
     },
     Two {
         sender: http2::SendRequest<Full<Bytes>>,
-        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Tasks>>,
+        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Spawner>>,
         tasks: Tasks,
     },
 }
@@ -60,7 +57,7 @@ impl Connection {
     /// Speaks HTTP/2 over this pipe, to a server that is known to understand it.
     pub(super) async fn http2(pipe: Pipe) -> hyper::Result<Self> {
         let tasks = Tasks::default();
-        let (sender, driver) = http2::handshake(tasks.clone(), TokioIo::new(pipe)).await?;
+        let (sender, driver) = http2::handshake(tasks.spawner(), TokioIo::new(pipe)).await?;
         let driver = Box::new(driver);
         Ok(Self::new(Speaks::Two {
             sender,
@@ -137,16 +134,26 @@ impl Connection {
 
     /// Says goodbye, as TLS wants it, but does not wait for an answer.
     pub(super) async fn close(self) {
-        let ended = self.ended;
-        let mut driver = self.speaks.into_driver();
-        poll_fn(|context| {
-            if !ended {
-                // However that goes, the exchange is over.
-                let _ = driver(context);
+        // However that goes, the exchange is over.
+        match self.speaks {
+            _ if self.ended => {}
+            Speaks::One { sender, mut driver } => {
+                drop(sender);
+                once(|context| Pin::new(&mut driver).poll(context).is_ready()).await;
             }
-            Poll::Ready(())
-        })
-        .await;
+            Speaks::Two {
+                sender,
+                mut driver,
+                tasks,
+            } => {
+                drop(sender);
+                once(|context| {
+                    tasks.poll(context);
+                    Pin::new(&mut driver).poll(context).is_ready()
+                })
+                .await;
+            }
+        }
     }
 
     /// Takes the pipe back, and what came over it already, when both sides have agreed to go on
@@ -189,27 +196,15 @@ impl Speaks {
             }
         }
     }
+}
 
-    /// What is left to be driven when nothing more is to be sent.
-    fn into_driver(self) -> Box<Drive> {
-        match self {
-            Self::One { sender, mut driver } => {
-                drop(sender);
-                Box::new(move |context| Pin::new(&mut driver).poll(context))
-            }
-            Self::Two {
-                sender,
-                mut driver,
-                tasks,
-            } => {
-                drop(sender);
-                Box::new(move |context| {
-                    tasks.poll(context);
-                    Pin::new(&mut driver).poll(context)
-                })
-            }
-        }
-    }
+/// Polls something once, and is content with that.
+async fn once(mut poll: impl FnMut(&mut Context<'_>) -> bool) {
+    poll_fn(|context| {
+        poll(context);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The message with its host in the address, where HTTP/2 wants it.

@@ -3,13 +3,14 @@
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
-//! [`Client::open`] and [`Client::upgrade`] gave, drops everything it began, because the connection
+//! [`Client::open`], [`Client::upgrade`] and [`Client::dial`] gave, drops everything it began, because the connection
 //! is driven inside the caller's future; only a name being resolved by the system cannot be called
 //! back.
 
 mod connect;
 mod cookies;
 mod decode;
+mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
@@ -42,6 +43,7 @@ use self::stopwatch::{Phase, Stopwatch};
 use self::tls::Sessions;
 use crate::event::HttpPhases;
 
+pub use self::dialog::{Dialog, LONGEST_LINE};
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
 pub use self::proxy::{Proxy, ProxyKind};
@@ -300,9 +302,9 @@ impl Client {
             tls,
             speak,
         };
-        // On the heap: everything that sends something would be as large as a connection otherwise.
-        let sent = Box::pin(way.request_head(kept, message, &mut watch));
-        let (connection, head) = sent.await?;
+        // Boxed, because a handshake takes some room, and every future around it would have that.
+        let asked = Box::pin(way.request_head(kept, message, &mut watch)).await;
+        let (connection, head) = asked?;
         connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }

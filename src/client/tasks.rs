@@ -2,7 +2,7 @@
 //! connection, in the future of whoever uses it, and end with it.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, Stream};
@@ -10,8 +10,13 @@ use hyper::rt::Executor;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Tasks(Arc<Inner>);
+
+/// Where new tasks are put. The tasks themselves hold it too: were it to keep them, nobody could end
+/// them by letting go of the connection.
+#[derive(Clone)]
+pub(super) struct Spawner(Weak<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -21,6 +26,11 @@ struct Inner {
 }
 
 impl Tasks {
+    /// For the connection that they belong to.
+    pub(super) fn spawner(&self) -> Spawner {
+        Spawner(Arc::downgrade(&self.0))
+    }
+
     /// Drives them all. Each can be started only from here or from the connection's own driver, so
     /// nobody has to be woken for a new one.
     pub(super) fn poll(&self, context: &mut Context<'_>) {
@@ -39,11 +49,13 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<F> Executor<F> for Tasks
+impl<F> Executor<F> for Spawner
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        held(&self.0.new).push(Box::pin(task));
+        if let Some(tasks) = self.0.upgrade() {
+            held(&tasks.new).push(Box::pin(task));
+        }
     }
 }

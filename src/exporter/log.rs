@@ -2,6 +2,7 @@
 //! standard error. A blocked standard error delays no probe: lines then are dropped and counted.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
@@ -174,6 +175,10 @@ impl Exporter for Log {
                 tracing::info!(specs = specs.len(), "plan loaded");
             }
             Event::ScheduleStopped { .. } => tracing::info!("schedule stopped"),
+            Event::ConfigRead { accepted: true, .. } => tracing::info!("configuration taken on"),
+            Event::ConfigRead { .. } => {
+                tracing::error!("configuration refused: the running one goes on");
+            }
             Event::SlotsEnded {
                 spec,
                 outcome,
@@ -221,6 +226,21 @@ impl Exporter for Log {
 }
 
 fn step_finished(run: &RunRef, end: &StepEnd) {
+    for (earlier, phases) in end.http.iter().enumerate() {
+        let seconds = |phase: Option<Duration>| phase.map(|taken| taken.as_secs_f64());
+        line!(
+            debug,
+            run,
+            "http attempt",
+            step = &*end.step,
+            number = earlier + 1,
+            resolve = seconds(phases.resolve),
+            connect = seconds(phases.connect),
+            tls = seconds(phases.tls),
+            first_byte = seconds(phases.first_byte),
+            transfer = seconds(phases.transfer)
+        );
+    }
     let Some(failure) = &end.failure else { return };
     macro_rules! failed {
         ($level:ident) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::brief;
-use crate::event::{FailedStep, RunRef, StepEnd};
+use crate::event::{FailedStep, HttpPhases, RunRef, StepEnd};
 use crate::outcome::{Cause, Failure, Fault, Verdict};
 
 /// Who reads it.
@@ -25,7 +25,7 @@ pub(super) struct Ended<'a> {
     pub(super) verdict: Verdict,
     pub(super) failed: Option<&'a FailedStep>,
     pub(super) duration: Duration,
-    /// The steps that failed, those that do not count too.
+    /// The steps that failed, those that do not count too; for scripts all.
     pub(super) steps: &'a [StepEnd],
 }
 
@@ -91,6 +91,16 @@ impl Ended<'_> {
                 "allowed": end.allowed,
             })
         });
+        let steps = self.steps.iter().map(|end| {
+            json!({
+                "step": &*end.step,
+                "phase": end.phase.as_str(),
+                "reason": end.failure.as_ref().map(|failure| word(failure.fault)),
+                "duration_seconds": end.duration.as_secs_f64(),
+                "retries": end.retries,
+                "http": end.http.iter().map(taken).collect::<Vec<_>>(),
+            })
+        });
         let told = json!({
             "target": identity.target,
             "spec": identity.spec,
@@ -102,11 +112,18 @@ impl Ended<'_> {
             "message": self.failed.map(|failed| failed.failure.message.as_str()),
             "other_steps": others.collect::<Vec<_>>(),
             "duration_seconds": self.duration.as_secs_f64(),
+            "steps": steps.collect::<Vec<_>>(),
             "run": &*self.run.id,
             "trace_id": self.run.trace_id(),
         });
         escaped(&told) + "\n"
     }
+}
+
+/// Seconds by `http_phase`.
+fn taken(phases: &HttpPhases) -> Value {
+    let seconds = |(label, taken): (&str, Duration)| (label.to_owned(), taken.as_secs_f64().into());
+    Value::Object(phases.taken().map(seconds).collect())
 }
 
 fn word(fault: Fault) -> &'static str {
@@ -237,6 +254,13 @@ mod tests {
             Form::Json,
         );
         assert_eq!(told.lines().count(), 1);
+        let step = |name: &str, reason: &str| {
+            json!({
+                "step": name, "phase": "body", "reason": reason, "duration_seconds": 0.03,
+                "retries": u32::from(name == "pay"),
+                "http": [{ "connect": 0.001, "first_byte": 0.02 }],
+            })
+        };
         let told: Value = serde_json::from_str(&told).unwrap();
         assert_eq!(
             told,
@@ -256,6 +280,11 @@ mod tests {
                       "message": "answered 500", "allowed": true },
                 ],
                 "duration_seconds": 1.5,
+                "steps": [
+                    step("asked", "not_applicable"),
+                    step("tried", "status"),
+                    step("pay", "assertion"),
+                ],
                 "run": "r",
                 "trace_id": crate::event::trace_id("r"),
             })

@@ -42,7 +42,7 @@ struct State {
     done: u64,
     failed: u64,
     inconclusive: u64,
-    /// The failed steps of runs that are still going.
+    /// The steps of runs that are still going: for people those that failed, for scripts all.
     steps: HashMap<Arc<str>, Vec<StepEnd>>,
 }
 
@@ -98,7 +98,11 @@ impl Exporter for Terminal {
                 state.running += 1;
                 self.show(&state, String::new());
             }
-            Event::StepFinished { run, end } => state.note(run, end),
+            Event::StepFinished { run, end } => {
+                if end.failure.is_some() || self.form == Form::Json {
+                    state.note(run, end);
+                }
+            }
             Event::RunFinished {
                 run,
                 verdict,
@@ -127,10 +131,8 @@ impl Exporter for Terminal {
 
 impl State {
     fn note(&mut self, run: &RunRef, end: &StepEnd) {
-        if end.failure.is_some() {
-            let steps = self.steps.entry(Arc::clone(&run.id)).or_default();
-            steps.push(end.clone());
-        }
+        let steps = self.steps.entry(Arc::clone(&run.id)).or_default();
+        steps.push(end.clone());
     }
 
     fn progress(&self, total: u64) -> String {

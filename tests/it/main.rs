@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod authority;
 mod rig;
 mod tools;
 
@@ -15,11 +16,13 @@ mod cli;
 mod dashboards;
 mod docs;
 mod e2e;
+mod faults;
 mod journal;
 mod plans;
 mod regressions;
 mod runs;
 mod schedule;
+mod servers;
 mod shop;
 mod tidy;
 mod unit;

@@ -7,11 +7,12 @@ use testerd::action::{Entry, Key, Part};
 use testerd::config::{Overrides, Sources};
 use testerd::event::Event;
 use testerd::outcome::Verdict;
-use testerd::spec::TargetKind;
+use testerd::spec::Needs;
 use testerd::{catalog, plan};
 
 use super::backendai::CLUSTER;
 use crate::runs::World;
+use crate::runs::wire::with_mail;
 use crate::shop::with_shop;
 use crate::tools::{read, root};
 
@@ -69,9 +70,10 @@ fn section(entry: &Entry, shared: &mut Vec<Part>) -> String {
     if entry.polls {
         facts.push("May be polled.".into());
     }
-    let kinds = TargetKind::ALL.iter();
-    let kinds = kinds.filter(|(_, kind)| entry.needs == Some(*kind));
-    facts.extend(kinds.map(|(word, _)| format!("Needs a target of type `{word}`.")));
+    facts.extend(entry.needs.map(|needs| match needs {
+        Needs::Http => "Needs a target that speaks HTTP.".to_owned(),
+        Needs::Kind(kind) => format!("Needs a target of type `{kind}`."),
+    }));
     match captures(entry).join(", ") {
         none if none.is_empty() => {}
         all => facts.push(format!("Captures {all}.")),
@@ -202,7 +204,8 @@ fn on_the_rig(example: &str) -> String {
         .replace("\"/support\"", &format!("\"{clerk}\""))
 }
 
-/// Runs one spec on the shop, or on the rig where the shop has nothing to say.
+/// Runs one spec on the shop, or on the rig where the shop has nothing to say; what speaks no HTTP
+/// on a mail server.
 async fn passes(name: &str, example: &str, shop: &str) {
     let there = on_the_rig(example);
     let world = if there == example {
@@ -210,7 +213,10 @@ async fn passes(name: &str, example: &str, shop: &str) {
     } else {
         World::new()
     };
-    let told = world.run(&there).await;
+    let told = match name {
+        "tcp" | "tls" => with_mail(example).await,
+        _ => world.run(&there).await,
+    };
     let passed = told.events.iter().any(|event| {
         matches!(
             event,

@@ -22,6 +22,7 @@ mod secrets;
 mod stopping;
 mod streams;
 mod uploads;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,0 +1,191 @@
+//! A server that does, byte for byte, what a script says, on a thread of its own: what no HTTP
+//! library would let it do.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::runs::LONG;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// What it does next on a connection; at the end it closes it.
+#[derive(Debug, Clone)]
+pub(crate) enum Do {
+    /// Reads the head of a request.
+    Request,
+    /// Reads what HTTP/2 begins with, and on to the end of the head of a request.
+    Request2,
+    /// Reads whatever comes.
+    Read,
+    /// Writes this.
+    Say(Vec<u8>),
+    /// Writes this again and again, as fast as it is read.
+    Flood(&'static str),
+    /// Writes this again and again, a hundred times a second.
+    Drip(&'static str),
+    /// Waits until the client leaves.
+    Hold,
+    /// Closes with a reset.
+    Reset,
+}
+
+/// Writes a text.
+pub(crate) fn say(text: &str) -> Do {
+    Do::Say(text.as_bytes().to_vec())
+}
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// A running server. It stops when it is dropped.
+pub(crate) struct Server {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Does the same on each connection, one after the other.
+    pub(crate) fn start(script: Vec<Do>, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for tcp in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                // How a connection ends is the client's affair, or was asked for.
+                let _ = play(&script, &tcp.unwrap(), tls.as_ref());
+            }
+        });
+        Self {
+            address,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // It hears of that with the next connection.
+        let _ = TcpStream::connect(self.address);
+        let ended = self.thread.take().map(JoinHandle::join);
+        let panicked = ended.is_some_and(|ended| ended.is_err());
+        assert!(!panicked || std::thread::panicking(), "the server panicked");
+    }
+}
+
+fn play(script: &[Do], tcp: &TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(LONG))?;
+    let mut stream: Box<dyn Stream> = match tls {
+        None => Box::new(tcp.try_clone()?),
+        Some(config) => {
+            let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+            Box::new(StreamOwned::new(connection, tcp.try_clone()?))
+        }
+    };
+    for next in script {
+        if let Err(error) = next.perform(&mut *stream, tcp) {
+            // Closing before all is read would reset, and overtake what was said, an alert say.
+            let _ = hold(tcp);
+            return Err(error);
+        }
+    }
+    // The goodbye of TLS; and what the client has still said may not turn the close into a reset.
+    let _ = stream.flush();
+    if !matches!(script.last(), Some(Do::Reset)) {
+        tcp.shutdown(std::net::Shutdown::Write)?;
+        hold(tcp)?;
+    }
+    Ok(())
+}
+
+impl Do {
+    fn perform(&self, stream: &mut dyn Stream, tcp: &TcpStream) -> io::Result<()> {
+        match self {
+            Self::Request => {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(byte(stream)?);
+                }
+                Ok(())
+            }
+            Self::Request2 => read_frames(stream),
+            Self::Read => stream.read(&mut [0; 0x4000]).map(drop),
+            Self::Say(bytes) => {
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+            Self::Flood(text) => {
+                let much = text.repeat(1000);
+                loop {
+                    stream.write_all(much.as_bytes())?;
+                }
+            }
+            Self::Drip(text) => {
+                tcp.set_read_timeout(Some(Duration::from_millis(10)))?;
+                while !has_left(tcp) {
+                    stream.write_all(text.as_bytes())?;
+                    stream.flush()?;
+                }
+                Ok(())
+            }
+            Self::Hold => hold(tcp),
+            Self::Reset => set_socket_linger(tcp, Some(Duration::ZERO)).map_err(io::Error::from),
+        }
+    }
+}
+
+fn byte(stream: &mut dyn Stream) -> io::Result<u8> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+/// Up to and with the first frame of type HEADERS.
+fn read_frames(stream: &mut dyn Stream) -> io::Result<()> {
+    const HEADERS: u8 = 1;
+    stream.read_exact(&mut [0; 24])?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        for _ in 0..length {
+            byte(stream)?;
+        }
+        if head[3] == HEADERS {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until the client leaves, which no client of a run that has ended puts off.
+fn hold(mut tcp: &TcpStream) -> io::Result<()> {
+    let left = io::copy(&mut tcp, &mut io::sink());
+    let waits = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    assert!(!left.as_ref().is_err_and(waits), "the client has not left");
+    left.map(drop)
+}
+
+/// Whether the client has closed; it says nothing more, so that this waits for a moment.
+fn has_left(mut tcp: &TcpStream) -> bool {
+    match tcp.read(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}

@@ -116,7 +116,7 @@ const SOURCE: Kind = Kind::new(
     "`\"not_after\"`, `\"days_left\"`, `\"not_before\"`, `\"subject\"`, `\"issuer\"`, `\"names\"`, \
      `\"serial\"`, `\"fingerprint\"`, `\"chain\"`, `\"version\"`, `\"cipher\"` or `\"alpn\"`",
     "'not_after'",
-    "'json:/a'",
+    "1",
 );
 
 /// No server says more before a handshake.

@@ -3,6 +3,7 @@
 
 mod actions;
 mod backendai;
+mod blackbox;
 
 use std::path::Path;
 

@@ -362,7 +362,6 @@ impl Tls {
         let mut dialog = context.dial(&endpoint, &offered, LIMIT).await?;
         if let Some(protocol) = self.starttls {
             protocol.ask(&mut dialog, context).await?;
-            *context.waiting = None;
             dialog = context.secure(dialog, &offered).await?;
         }
         let session = dialog.session().cloned();

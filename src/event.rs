@@ -276,6 +276,15 @@ pub enum Event {
         pools: Vec<PoolInfo>,
         /// The monotonic instant that the grids count from.
         origin: std::time::Instant,
+        /// Since when these are the grids, after the origin: what fell due by then is accounted for.
+        since: Duration,
+    },
+    /// The configuration was read again.
+    ConfigRead {
+        /// Whether it is the one that is running now.
+        accepted: bool,
+        /// When.
+        at: SystemTime,
     },
     /// Scheduling has stopped: no slot falls due any more.
     ScheduleStopped {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::members::{self, Member};
 use super::settings::{is_name, params};
+use super::shelf::{Seen, Shelf};
 use super::{Overrides, TargetSettings};
 use crate::backendai::KeyPair;
 use crate::client::{Endpoint, EndpointError};
@@ -15,15 +17,16 @@ use crate::text::{Entry, Fields, Problem, Raw};
 const SECRET_HELP: &str =
     "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" } (systemd's LoadCredential=)";
 
-/// Reads every target.
+/// Reads every target, and says what the targets files were then.
 pub(super) fn read(
     fields: &mut Fields<'_, '_>,
     concurrency: u32,
     overrides: &Overrides,
-) -> BTreeMap<String, TargetSettings> {
-    let mut targets = BTreeMap::new();
+    shelf: &dyn Shelf,
+) -> (BTreeMap<String, TargetSettings>, Seen) {
+    let (mut targets, mut seen) = (BTreeMap::new(), Seen::default());
     let Some(mut table) = fields.table("target") else {
-        return targets;
+        return (targets, seen);
     };
     for entry in table.entries() {
         if !is_name(&entry.key) {
@@ -31,20 +34,42 @@ pub(super) fn read(
             table.problem(&entry.key, "is not a name for a target", help);
         }
         let endpoint = overrides.endpoints.get(&entry.key).map(String::as_str);
-        let target = table
-            .table_of(entry)
-            .and_then(|fields| read_one(fields, &entry.key, concurrency, endpoint));
-        targets.extend(target.map(|target| (entry.key.clone(), target)));
+        let Some(fields) = table.table_of(entry) else {
+            continue;
+        };
+        let mut files = |pattern: &str| seen.files(shelf, pattern);
+        let read = read_one(fields, &entry.key, concurrency, endpoint, &mut files);
+        let read = read.unwrap_or_default().into_iter();
+        targets.extend(read.map(|target| (target.target.name.clone(), target)));
     }
-    targets
+    (targets, seen)
 }
 
+/// What a table's targets authenticate with.
+enum Login {
+    Header(HeaderAuth),
+    /// Access key and secret key.
+    Keys((SecretSource, SecretSource)),
+}
+
+impl Login {
+    /// For one target: each has its own, because a key pair remembers what its manager answered.
+    fn auth(&self) -> Arc<dyn Auth> {
+        match self {
+            Self::Header(auth) => Arc::new(auth.clone()),
+            Self::Keys((access, secret)) => Arc::new(KeyPair::new(access.clone(), secret.clone())),
+        }
+    }
+}
+
+/// Reads one table: one target, or as many as its targets files name.
 fn read_one(
     mut fields: Fields<'_, '_>,
     name: &str,
     concurrency: u32,
     endpoint: Option<&str>,
-) -> Option<TargetSettings> {
+    files: &mut members::Find<'_>,
+) -> Option<Vec<TargetSettings>> {
     let kind_help = format!("write type = {}", TargetKind::help());
     let kind = fields.required_string("type", &kind_help).and_then(|text| {
         let kind = TargetKind::named(&text);
@@ -54,28 +79,25 @@ fn read_one(
         }
         kind
     });
-    let text = fields.required_string(
-        "endpoint",
-        "say where it is, such as \"http://127.0.0.1:8091\"",
-    );
-    let endpoint = endpoint.map(str::to_owned).or(text).and_then(|text| {
-        read_endpoint(&text, kind)
-            .map_err(|(error, help)| fields.problem("endpoint", error.to_string(), help))
-            .ok()
-    });
+    let members = if fields.has("targets_file") {
+        members::read(&mut fields, name, kind, files)
+    } else {
+        let endpoint = read_endpoint(&mut fields, kind, endpoint);
+        endpoint.map(|endpoint| vec![Member::alone(name, endpoint)])
+    };
     let transport = Arc::new(super::transport::read(&mut fields));
-    let auth: Option<Arc<dyn Auth>> = match kind {
-        Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
+    let login = match kind {
+        Some(TargetKind::BackendAi) => read_keys(&mut fields).map(Login::Keys),
         Some(TargetKind::Tcp) => {
             if fields.has("auth") {
                 let help = "remove it; what a spec sends may hold ${secret.NAME} of `secrets`";
                 fields.problem("auth", "means nothing to a target of type \"tcp\"", help);
             }
-            Some(Arc::new(HeaderAuth::Nobody))
+            Some(Login::Header(HeaderAuth::Nobody))
         }
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
-            None => Some(Arc::new(HeaderAuth::Nobody)),
-            Some(table) => read_auth(table).map(|auth| Arc::new(auth) as _),
+            None => Some(Login::Header(HeaderAuth::Nobody)),
+            Some(table) => read_auth(table).map(Login::Header),
         },
     };
     let secrets = fields.table("secrets").map(read_secrets);
@@ -89,17 +111,35 @@ fn read_one(
         .map(|table| params(table.entries()))
         .unwrap_or_default();
     fields.finish();
-    Some(TargetSettings {
+    let (kind, login, secrets) = (kind?, login?, secrets.unwrap_or_default());
+    let target = |member: Member| TargetSettings {
         target: Arc::new(Target {
-            name: name.to_owned(),
-            kind: kind?,
-            endpoint: endpoint?.via(transport),
-            auth: auth?,
-            secrets: secrets.unwrap_or_default(),
+            name: member.name,
+            kind,
+            endpoint: member.endpoint.via(Arc::clone(&transport)),
+            auth: login.auth(),
+            secrets: secrets.clone(),
             concurrency,
         }),
-        vars,
-    })
+        table: name.to_owned(),
+        vars: member.vars.into_iter().chain(vars.clone()).collect(),
+    };
+    Some(members?.into_iter().map(target).collect())
+}
+
+fn read_endpoint(
+    fields: &mut Fields<'_, '_>,
+    kind: Option<TargetKind>,
+    instead: Option<&str>,
+) -> Option<Endpoint> {
+    let text = fields.required_string(
+        "endpoint",
+        "say where it is, such as \"http://127.0.0.1:8091\", or name a targets_file",
+    );
+    let text = instead.map(str::to_owned).or(text)?;
+    parse_endpoint(&text, kind)
+        .map_err(|(error, help)| fields.problem("endpoint", error.to_string(), help))
+        .ok()
 }
 
 const ENDPOINT_HELP: &str =
@@ -108,8 +148,8 @@ const ENDPOINT_HELP: &str =
 const WIRE_HELP: &str =
     "write scheme, host and port, such as \"tcp://mail.example:25\" or \"tls://mail.example:993\"";
 
-/// Reads an endpoint as targets of this kind have it; the error is what is wrong, and the remedy.
-fn read_endpoint(
+/// An endpoint as targets of this kind have it; the error is what is wrong, and the remedy.
+pub(super) fn parse_endpoint(
     text: &str,
     kind: Option<TargetKind>,
 ) -> Result<Endpoint, (EndpointError, &'static str)> {
@@ -148,7 +188,7 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
 }
 
 /// Reads the key pair of a Backend.AI user.
-fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {
+fn read_keys(fields: &mut Fields<'_, '_>) -> Option<(SecretSource, SecretSource)> {
     let help = "give the key pair of the user that testerd is to be, such as { file = \"…\" }";
     let mut key = |name: &'static str| {
         if !fields.has(name) {
@@ -164,7 +204,7 @@ fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {
         }
     };
     let (access_key, secret_key) = (key("access_key"), key("secret_key"));
-    Some(KeyPair::new(access_key?, secret_key?))
+    Some((access_key?, secret_key?))
 }
 
 /// Reads what specs read as `${secret.NAME}`.

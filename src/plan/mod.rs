@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::{Probe, Settings, Sources, TargetSettings};
+use crate::contract;
 use crate::event::{Identity, PoolInfo, SpecInfo};
 use crate::spec::{Needs, Scheduled};
 use crate::text::{Notes, Params, Problem, Severity, nearest};
@@ -94,11 +95,14 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         claims: BTreeMap::new(),
         used: BTreeSet::new(),
         scheduled: Vec::new(),
+        series: 0,
+        cut_short: false,
     };
     for probe in &settings.probes {
         compiler.probe(probe);
     }
     compiler.try_unused();
+    let cut_short = compiler.cut_short;
     let scheduled = compiler.scheduled;
     // Built-in specs for a type of target that nobody has are of no interest.
     let targets = || settings.targets.values();
@@ -114,10 +118,16 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
             &settings.at,
             "metrics.series_limit",
             format!(
-                "the plan has {} series, more than {}",
-                forecast.series, settings.series_limit
+                "the plan has {}{} series on {}, more than {}",
+                if cut_short { "at least " } else { "" },
+                forecast.series,
+                match settings.targets.len() {
+                    1 => "1 target".to_owned(),
+                    many => format!("{many} targets"),
+                },
+                settings.series_limit
             ),
-            "select fewer specs, shorten deadlines (they make the histograms long), or raise the limit",
+            "select fewer specs or targets, shorten deadlines (they make the histograms long), or raise the limit",
         ));
     }
     let mut problems = notes.problems;
@@ -147,12 +157,16 @@ struct Compiler<'a> {
     /// The specs that some probe selected.
     used: BTreeSet<&'a str>,
     scheduled: Vec<Arc<Scheduled>>,
+    /// That these have at least.
+    series: u64,
+    /// Whether there would be more of them.
+    cut_short: bool,
 }
 
 impl<'a> Compiler<'a> {
     fn probe(&mut self, probe: &'a Probe) {
-        let target = self.settings.targets.get(&probe.target);
-        let fits = |spec: &&Declared| match (spec.needs, target) {
+        let targets: Vec<_> = self.settings.targets_of(&probe.target).collect();
+        let fits = |spec: &&Declared| match (spec.needs, targets.first()) {
             (Some(needs), Some(target)) => needs.fits(target.target.kind),
             _ => true,
         };
@@ -166,14 +180,18 @@ impl<'a> Compiler<'a> {
             self.empty_selection(probe);
         }
         self.unknown_params(probe, &selected);
-        self.used
-            .extend(selected.iter().map(|spec| spec.name.as_str()));
-        let Some(target) = target else {
-            return;
-        };
-        for spec in selected {
-            for variant in &spec.variants {
-                self.variant(probe, target, spec, variant);
+        for target in &targets {
+            // A targets file may name many times what there can be: nobody needs their trees.
+            if self.series > self.settings.series_limit {
+                self.cut_short = true;
+                return;
+            }
+            self.used
+                .extend(selected.iter().map(|spec| spec.name.as_str()));
+            for spec in &selected {
+                for variant in &spec.variants {
+                    self.variant(probe, target, spec, variant);
+                }
             }
         }
     }
@@ -188,15 +206,20 @@ impl<'a> Compiler<'a> {
         let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let identity = Identity {
-            target: probe.target.clone(),
+            target: target.target.name.clone(),
             spec: spec.name.clone(),
             variant: parts.join("-"),
         };
         if let Some(other) = self.claims.get(&identity) {
+            // Told once, not for each of the targets that the probe means.
+            let claimed = Identity {
+                target: probe.target.clone(),
+                ..identity
+            };
             let problem = Problem::error(
                 &probe.at,
                 format!("probe.{}", probe.name),
-                format!("`{identity}` is claimed by probe `{}` too", other.name),
+                format!("`{claimed}` is claimed by probe `{}` too", other.name),
                 "exclude it from one of them, or give one an alias: as = \"…\"",
             );
             self.notes.problems.push(problem);
@@ -221,6 +244,7 @@ impl<'a> Compiler<'a> {
             && self.limits_suffice(spec, &lowered)
         {
             let scheduled = self.schedule(probe, target, spec, identity, lowered);
+            self.series += contract::series_alone(&scheduled.info);
             self.scheduled.push(Arc::new(scheduled));
         }
     }

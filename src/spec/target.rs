@@ -116,6 +116,15 @@ pub struct Target {
     pub concurrency: u32,
 }
 
+impl Target {
+    /// Whether `name` means it: its own name, or that of the table that it comes from with others.
+    #[must_use]
+    pub fn is_called(name: &str, by: &str) -> bool {
+        let rest = name.strip_prefix(by);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.endpoint)

@@ -9,12 +9,14 @@ use http::HeaderValue;
 use tokio::task::spawn_blocking;
 
 use super::keys::{Key, Part};
-use super::kind::{FILE, TEXT, WORD};
+use super::kind::{FILE, Kind, TEXT, WORD};
 use crate::outcome::{Cause, Failure};
 use crate::text::{Fields, Lookup, Refused, Template, plain};
 
 /// The largest file that is sent.
 const LARGEST_FILE: u64 = 1 << 30;
+
+const MEDIA_TYPE: Kind = Kind::new("media type", "'text/csv'", "'csv'");
 
 /// The keys of one part of a form.
 pub(super) const FORM_PART: Part = Part::own(&[
@@ -27,7 +29,7 @@ pub(super) const FORM_PART: Part = Part::own(&[
         "what the file is called; with `text`, which is then sent as if it were one",
     )
     .default("its own name; of a text none"),
-    Key::optional("type", WORD, "its media type")
+    Key::optional("type", MEDIA_TYPE, "its media type")
         .default("none; of a file `application/octet-stream`"),
 ]);
 

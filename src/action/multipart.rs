@@ -16,6 +16,8 @@ use crate::text::{Fields, Lookup, Refused, Template, plain};
 /// The largest file that is sent.
 const LARGEST_FILE: u64 = 1 << 30;
 
+const MEDIA_TYPE: Kind = Kind::new("media type", "'text/csv'", "'csv'");
+
 /// The keys of one part of a form.
 pub(super) const FORM_PART: Part = Part::own(&[
     Key::required("name", WORD, "which field of the form it is"),

@@ -176,12 +176,8 @@ impl Turn {
             "starttls",
             "close",
         ];
-        match verbs
-            .map(|verb| fields.has(verb))
-            .into_iter()
-            .filter(|has| *has)
-            .count()
-        {
+        let given = verbs.into_iter().filter(|verb| fields.has(verb));
+        match given.count() {
             0 => fields.problem("", "says nothing and hears nothing", TURNS),
             // What is written in vain, such as `close = false`.
             1 if turns.is_empty() && (fields.has("starttls") || fields.has("close")) => {
@@ -261,7 +257,6 @@ async fn secure(dialog: Dialog, context: &mut Context<'_>) -> Result<Dialog, Fai
         let what = "`starttls` comes where TLS is spoken already: set `tls = false`";
         return Err(Failure::new(Cause::Input, what));
     }
-    *context.waiting = None;
     context.secure(dialog, &[]).await
 }
 

@@ -116,7 +116,7 @@ const SOURCE: Kind = Kind::new(
     "`\"not_after\"`, `\"days_left\"`, `\"not_before\"`, `\"subject\"`, `\"issuer\"`, `\"names\"`, \
      `\"serial\"`, `\"fingerprint\"`, `\"chain\"`, `\"version\"`, `\"cipher\"` or `\"alpn\"`",
     "'not_after'",
-    "'json:/a'",
+    "1",
 );
 
 /// No server says more before a handshake.
@@ -362,7 +362,6 @@ impl Tls {
         let mut dialog = context.dial(&endpoint, &offered, LIMIT).await?;
         if let Some(protocol) = self.starttls {
             protocol.ask(&mut dialog, context).await?;
-            *context.waiting = None;
             dialog = context.secure(dialog, &offered).await?;
         }
         let session = dialog.session().cloned();

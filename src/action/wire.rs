@@ -117,7 +117,8 @@ impl Passed {
             return lines;
         }
         // The mark of what is broken off: a secret may be, and is then known by its beginning.
-        let (count, text) = (unread.len(), String::from_utf8_lossy(unread));
+        let (count, begin) = (unread.len(), unread.len().min(4 * LOOKED_AT));
+        let text = String::from_utf8_lossy(&unread[..begin]);
         let text = shown(&format!("{text}…"), hush);
         let rest = format!("{count} bytes came without the end of a line: {text}");
         if lines.is_empty() {
@@ -129,6 +130,10 @@ impl Passed {
 
 /// How a text that somebody sent begins, fit to be shown.
 pub(super) fn shown(text: &str, hush: &Redactor) -> String {
+    let mut short: String = text.chars().take(LOOKED_AT).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
     let printable = |c: char| {
         if c.is_control() && !c.is_whitespace() {
             char::REPLACEMENT_CHARACTER
@@ -136,12 +141,15 @@ pub(super) fn shown(text: &str, hush: &Redactor) -> String {
             c
         }
     };
-    let text: String = hush.redact(text).chars().map(printable).collect();
+    let text: String = hush.redact(&short).chars().map(printable).collect();
     format!("`{}`", excerpt(&text))
 }
 
-/// Waits for a line that is so, and takes it; others are passed over, and so is nothing after it.
-/// `awaited` says in messages what is waited for.
+/// More than is ever shown of a text: a line may be long, and is looked at whenever more comes.
+const LOOKED_AT: usize = 400;
+
+/// Waits for a line that is so, and takes it and all before it. `awaited` says in messages what is
+/// waited for.
 pub(super) async fn hear(
     dialog: &mut Dialog,
     context: &mut Context<'_>,
@@ -155,6 +163,7 @@ pub(super) async fn hear(
         while let Some(line) = dialog.line()? {
             let line = text(&line);
             if is_it(&line) {
+                *context.waiting = None;
                 return Ok(line);
             }
             passed.count += 1;
@@ -176,7 +185,8 @@ pub(super) async fn hear(
         // The last line may lack its end.
         let rest = text(dialog.unread());
         if !rest.is_empty() && is_it(&rest) {
-            dialog.take(rest.len());
+            dialog.take(usize::MAX);
+            *context.waiting = None;
             return Ok(rest);
         }
         let what = format!("the other side closed before {awaited} came; {came}");
@@ -198,6 +208,7 @@ pub(super) async fn bytes(
     loop {
         let came = dialog.unread().len();
         if came >= count {
+            *context.waiting = None;
             return Ok(dialog.take(count));
         }
         context.note(format!("{came} of {count} bytes have come"));

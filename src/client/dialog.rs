@@ -30,8 +30,9 @@ pub struct Dialog {
     pipe: Pipe,
     session: Option<Arc<Session>>,
     endpoint: Endpoint,
-    /// What came and was not taken yet.
-    unread: Vec<u8>,
+    /// What came; what stands before `taken` was taken.
+    came: Vec<u8>,
+    taken: usize,
     /// How much may still come.
     left: u64,
     limit: u64,
@@ -60,7 +61,8 @@ impl Client {
             pipe,
             session,
             endpoint: endpoint.clone(),
-            unread: Vec::new(),
+            came: Vec::new(),
+            taken: 0,
             left: limit,
             limit,
         })
@@ -75,7 +77,7 @@ impl Client {
         phases: &mut HttpPhases,
     ) -> Result<Dialog, ClientError> {
         let endpoint = dialog.endpoint.wire(true);
-        if !dialog.unread.is_empty() {
+        if !dialog.unread().is_empty() {
             return Err(ClientError::injected(&endpoint));
         }
         // Within TLS there is nothing to do.
@@ -116,13 +118,16 @@ impl Dialog {
     /// What came and was not taken yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
-        &self.unread
+        &self.came[self.taken..]
     }
 
     /// Waits for more to come; false if there will be none.
     pub async fn more(&mut self) -> Result<bool, ClientError> {
-        self.unread.reserve(PIECE);
-        let read = match self.pipe.read_buf(&mut self.unread).await {
+        // Only here: moving the rest for each of many short lines would take long.
+        self.came.drain(..self.taken);
+        self.taken = 0;
+        self.came.reserve(PIECE);
+        let read = match self.pipe.read_buf(&mut self.came).await {
             Ok(read) => read,
             // Closed without the goodbye that TLS wants: closed.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
@@ -139,8 +144,9 @@ impl Dialog {
     /// Takes the next whole line that has come, without its end (a line feed, perhaps after a
     /// carriage return).
     pub fn line(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        let end = self.unread.iter().position(|byte| *byte == b'\n');
-        if end.unwrap_or(self.unread.len()) >= LONGEST_LINE {
+        let unread = self.unread();
+        let end = unread.iter().position(|byte| *byte == b'\n');
+        if end.unwrap_or(unread.len()) >= LONGEST_LINE {
             let limit = LONGEST_LINE as u64;
             return Err(ClientError::too_long(&self.endpoint, "a line", limit));
         }
@@ -154,8 +160,10 @@ impl Dialog {
 
     /// Takes so many of the bytes that have come, or all if there are fewer.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
-        let count = count.min(self.unread.len());
-        self.unread.drain(..count).collect()
+        let unread = self.unread();
+        let taken = unread[..count.min(unread.len())].to_vec();
+        self.taken += taken.len();
+        taken
     }
 
     /// Says goodbye, but does not wait for an answer.

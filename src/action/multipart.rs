@@ -33,8 +33,6 @@ pub(super) const FORM_PART: Part = Part::own(&[
         .default("none; of a file `application/octet-stream`"),
 ]);
 
-const MEDIA_TYPE: Kind = Kind::new("media type", "'text/csv'", "'csv'");
-
 /// One part of a form.
 pub(super) struct FormPart {
     name: String,

@@ -34,8 +34,10 @@ pub(crate) fn compile(text: &str) -> Result<Plan, Vec<Problem>> {
     let config = parts.next().unwrap_or_default();
     let parts = Parts(parts.map(|part| part.split_once('\n').unwrap()).collect());
     let mut sources = Sources::from_texts("testerd.toml", config, &Overrides::default(), &parts)?;
-    for (name, specs) in parts.0.iter().filter(|(name, _)| *name == "specs.toml") {
-        sources.add(name, specs, false);
+    for (name, specs) in &parts.0 {
+        if *name == "specs.toml" && !specs.is_empty() {
+            sources.add(name, specs, false);
+        }
     }
     plan::compile(sources)
 }

@@ -68,9 +68,9 @@ async fn ask(wire: Wire<'_>) -> Result<&'static str, Failure> {
     let sent = wire
         .client
         .send(wire.endpoint, request, &mut connections, &mut wire.http[at]);
-    let answer = sent
-        .await
-        .map_err(|error| Failure::from(error).without_effect())?;
+    let sent = sent.await;
+    connections.tidy().await;
+    let answer = sent.map_err(|error| Failure::from(error).without_effect())?;
     let unclear = |reason: Reason, what: String| Failure::new(reason, what).without_effect();
     if answer.status != 200 {
         let what = format!(

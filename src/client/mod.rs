@@ -168,6 +168,9 @@ pub struct Answer {
 #[derive(Default)]
 pub struct Connections {
     kept: HashMap<String, Connection>,
+    /// Of the last request, which nobody needs any more. Closing it wakes its server, often on this
+    /// very processor: that is put off until no clock runs.
+    over: Option<Connection>,
     sessions: Sessions,
     cookies: Cookies,
 }
@@ -183,6 +186,13 @@ impl Connections {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         self.cookies.redact(text)
+    }
+
+    /// Closes what the last request has left open. The next one would, too.
+    pub async fn tidy(&mut self) {
+        if let Some(over) = self.over.take() {
+            over.close().await;
+        }
     }
 
     async fn take(&mut self, endpoint: &Endpoint, speak: Speak) -> Option<Connection> {
@@ -243,7 +253,7 @@ impl Client {
         drop(watch);
         let (mut answer, mut connection) = stream.end(body);
         if !reuse {
-            connection.close().await;
+            connections.over = Some(connection);
         } else if connection.is_idle().await {
             connections.keep(endpoint, speak, connection);
         }
@@ -276,6 +286,7 @@ impl Client {
         connections: &mut Connections,
         phases: &'a mut HttpPhases,
     ) -> Result<(Stream, Stopwatch<'a>), ClientError> {
+        connections.tidy().await;
         // Before the clock starts: reading this machine's files says nothing about the target.
         let tls = if endpoint.is_tls() {
             let config = self.tls(endpoint).await?;

@@ -46,7 +46,9 @@ impl User {
             .client
             .send(&endpoint, request, &mut self.connections, &mut self.phases);
         // As actions hold it: it moves between threads.
-        attempt.boxed().await
+        let answer = attempt.boxed().await;
+        self.connections.tidy().await;
+        answer
     }
 
     async fn open(&mut self, url: &str, request: Request) -> Result<Stream, ClientError> {

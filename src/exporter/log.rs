@@ -231,7 +231,7 @@ fn step_finished(run: &RunRef, end: &StepEnd) {
         line!(
             debug,
             run,
-            "http attempt",
+            "http request",
             step = &*end.step,
             number = earlier + 1,
             resolve = seconds(phases.resolve),

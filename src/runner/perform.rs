@@ -172,6 +172,7 @@ pub(super) async fn perform(
         retries += retry;
     };
     let mut duration = begun.elapsed();
+    stage.connections.tidy().await;
     if let Err(failure) = &mut ended
         && failure.message == LATE
     {

@@ -379,6 +379,7 @@ impl<'a> Walk<'a> {
         let undoer = self.runner.undoer;
         let undone = carry_out(&record, undoer, &mut self.stage, &limits, &mut http).await;
         let duration = begun.elapsed();
+        self.stage.connections.tidy().await;
         let (note, result, failure) = match undone {
             Ok(_) => (Note::Settled, TeardownResult::Done, None),
             Err(failure) => {

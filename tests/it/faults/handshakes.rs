@@ -12,12 +12,7 @@ fn behind(server: &Server, ours: &Authority, folder: &tempfile::TempDir) -> Worl
     world.target(&trust)
 }
 
-async fn check(script: Vec<Do>, shows: Option<Signed>, keys: &str, verdict: &str, says: &str) {
-    let ours = Authority::new("ours");
-    check_with(&ours, script, shows, keys, verdict, says).await;
-}
-
-async fn check_with(
+async fn check(
     ours: &Authority,
     script: Vec<Do>,
     shows: Option<Signed>,
@@ -64,12 +59,13 @@ async fn certificates_that_are_not_to_be_trusted() {
             "the certificate is for shop.example, expected 127.0.0.1",
         ),
     ] {
-        check_with(&ours, hello(), Some(shows), "", verdict, says).await;
+        check(&ours, hello(), Some(shows), "", verdict, says).await;
     }
 }
 
 #[tokio::test]
 async fn handshakes_that_break_off() {
+    let ours = Authority::new("ours");
     let plain = say("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
     let tls = "fail tls";
     // `handshake_failure`, said before anything else.
@@ -91,7 +87,7 @@ async fn handshakes_that_break_off() {
         ),
         (vec![Do::Hold], SHORT, "fail timeout", "no end within 300"),
     ] {
-        check(script, None, keys, verdict, says).await;
+        check(&ours, script, None, keys, verdict, says).await;
     }
 }
 
@@ -109,6 +105,6 @@ async fn answers_that_break_off_behind_tls() {
         (vec![Do::Request, endless], "", "close_notify"),
     ] {
         let shows = Some(ours.sign(&["127.0.0.1"], Holds::Now));
-        check_with(&ours, script, shows, keys, protocol, says).await;
+        check(&ours, script, shows, keys, protocol, says).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The table of verdicts and reasons: each row that can be brought about from outside. `resources`
-//! (no descriptors left) is tried in `client`.
+//! The table of verdicts and reasons: each row that can be brought about from outside. All that
+//! can happen to one request, and `resources` (no descriptors left), is in `faults`.
 
 use std::net::TcpListener;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::e2e::child::Child;
-use crate::e2e::eventually;
+use crate::e2e::{eventually, seen};
 
 /// A running nginx on loopback. It is killed when it is dropped.
 pub(super) struct Nginx {
@@ -31,13 +31,11 @@ impl Nginx {
             write_config(folder.path(), &http(&ports));
             let mut child = Child::start(&mut command(folder.path()), None);
             let up = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_ok();
-            while child.lives() {
-                if ports.iter().all(up) {
-                    return Some((ports, child));
-                }
-                std::thread::yield_now();
-            }
-            None
+            let listens = seen(|| match child.lives() {
+                true => ports.iter().all(up).then_some(true),
+                false => Some(false),
+            });
+            (listens == Some(true)).then_some((ports, child))
         });
         Self {
             ports,

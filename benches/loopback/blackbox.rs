@@ -1,4 +1,4 @@
-//! Each phase as testerd and as blackbox_exporter tell it, of the same URL, by turns: nginx with TLS
+//! Each phase as testerd and as `blackbox_exporter` tell it, of the same URL, by turns: nginx with TLS
 //! before the target, reached by name.
 
 use std::fmt::Write;
@@ -18,7 +18,7 @@ const TURNS: usize = 300;
 /// How long the target holds an answer.
 const HELD: Duration = Duration::from_millis(20);
 
-/// What testerd and what blackbox_exporter call a phase.
+/// What testerd and what `blackbox_exporter` call a phase.
 const PHASES: [(&str, &str); 5] = [
     ("resolve", "resolve"),
     ("connect", "connect"),

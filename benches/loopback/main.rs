@@ -1,5 +1,5 @@
 //! How true the HTTP phases are, on loopback: beside what a server did keep of its own time, beside a
-//! clock of our own around each request, and beside blackbox_exporter.
+//! clock of our own around each request, and beside `blackbox_exporter`.
 //!
 //! Not a test: on a busy machine every clock is late. Each part prints a table and, where there is a
 //! bound, ends with 1 if it does not hold.

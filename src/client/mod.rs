@@ -170,7 +170,7 @@ pub struct Connections {
     kept: HashMap<String, Connection>,
     /// Of the last request, which nobody needs any more. Closing it wakes its server, often on this
     /// very processor: that is put off until no clock runs.
-    over: Option<Connection>,
+    over: Option<Box<Connection>>,
     sessions: Sessions,
     cookies: Cookies,
 }
@@ -253,7 +253,7 @@ impl Client {
         drop(watch);
         let (mut answer, mut connection) = stream.end(body);
         if !reuse {
-            connections.over = Some(connection);
+            connections.over = Some(Box::new(connection));
         } else if connection.is_idle().await {
             connections.keep(endpoint, speak, connection);
         }

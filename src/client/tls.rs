@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -113,7 +113,7 @@ pub(super) fn configure(
         (Some(chain), Some(key)) => {
             let certificates = certificates_of(chain)?;
             let secret = PrivateKeyDer::from_pem_file(key);
-            let secret = secret.map_err(|source| ClientError::file(key, source))?;
+            let secret = secret.map_err(|error| unusable(key, error))?;
             builder
                 .with_client_auth_cert(certificates, secret)
                 .map_err(|source| ClientError::file(chain, source))?
@@ -129,12 +129,20 @@ pub(super) fn nobody() -> Result<ClientConfig, ClientError> {
     configure(&Trust::default(), Arc::new(RootCertStore::empty()))
 }
 
+/// What the system says of a file is not among the causes of an error about PEM.
+fn unusable(file: &Path, error: pem::Error) -> ClientError {
+    match error {
+        pem::Error::Io(source) => ClientError::file(file, source),
+        other => ClientError::file(file, other),
+    }
+}
+
 fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match found {
         Ok(found) if Vec::is_empty(&found) => Err(ClientError::file(file, "holds no certificate")),
         Ok(found) => Ok(found),
-        Err(source) => Err(ClientError::file(file, source)),
+        Err(error) => Err(unusable(file, error)),
     }
 }
 

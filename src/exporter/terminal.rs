@@ -98,10 +98,10 @@ impl Exporter for Terminal {
                 state.running += 1;
                 self.show(&state, String::new());
             }
-            Event::StepFinished { run, end } => {
-                if end.failure.is_some() || self.form == Form::Json {
-                    state.note(run, end);
-                }
+            Event::StepFinished { run, end }
+                if end.failure.is_some() || self.form == Form::Json =>
+            {
+                state.note(run, end);
             }
             Event::RunFinished {
                 run,

@@ -188,7 +188,7 @@ async fn a_body_that_is_none() {
 /// Longer when it is unpacked than any answer may be.
 fn bombs() -> [(&'static str, Vec<u8>); 3] {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(&[b'x'; 16 << 20]).unwrap();
+    gzip.write_all(&vec![b'x'; 16 << 20]).unwrap();
     // RFC 8878: magic, a frame of unknown length with a window of 8 MiB, blocks that say "128 KiB
     // of one byte", and never a last one.
     let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3];

@@ -31,11 +31,9 @@ impl Nginx {
             write_config(folder.path(), &http(&ports));
             let mut child = Child::start(&mut command(folder.path()), None);
             let up = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_ok();
-            let listens = seen(|| match child.lives() {
-                true => ports.iter().all(up).then_some(true),
-                false => Some(false),
-            });
-            (listens == Some(true)).then_some((ports, child))
+            let listening = || ports.iter().all(up);
+            let ended = seen(|| (!child.lives() || listening()).then(|| !child.lives()));
+            (ended == Some(false)).then_some((ports, child))
         });
         Self {
             ports,

@@ -218,108 +218,114 @@ const V4: &str = "address_family = \"ipv4\"";
 const V6: &str = "address_family = \"ipv6\"";
 const SHORT: &str = "timeout = \"300ms\"";
 
-#[test]
-fn what_a_name_resolves_to() {
-    let Some(mut machine) = Machine::start() else {
-        return;
-    };
-    let at_4 = "expect = { text = \"at [127.0.0.1]\" }";
-    let at_6 = "expect = { text = \"at [::1]\" }";
-    let (dns, connect) = ("fail dns", "fail connect");
-    let rows: [Row; 15] = [
-        ("http://four.example", "", at_4, "pass", ""),
-        ("http://six.example", "", at_6, "pass", ""),
-        ("http://alias.example", "", at_4, "pass", ""),
+const AT_4: &str = "expect = { text = \"at [127.0.0.1]\" }";
+const AT_6: &str = "expect = { text = \"at [::1]\" }";
+const DNS: &str = "fail dns";
+const CONNECT: &str = "fail connect";
+
+/// Of a resolver that is well, and of routes.
+const ROWS: [Row; 15] = [
+    ("http://four.example", "", AT_4, "pass", ""),
+    ("http://six.example", "", AT_6, "pass", ""),
+    ("http://alias.example", "", AT_4, "pass", ""),
+    (
+        "http://alias.example",
+        V6,
+        "",
+        DNS,
+        "it has no IPv6 address",
+    ),
+    ("http://both.example", "", "", "pass", ""),
+    ("http://both.example", V4, AT_4, "pass", ""),
+    ("http://both.example", V6, AT_6, "pass", ""),
+    ("http://four.example", V6, "", DNS, "it has no IPv6 address"),
+    ("http://six.example", V4, "", DNS, "it has no IPv4 address"),
+    (
+        "http://nothing.example",
+        "",
+        "",
+        DNS,
+        "Name or service not known",
+    ),
+    (
+        "http://text.example",
+        "",
+        "",
+        DNS,
+        "No address associated with hostname",
+    ),
+    ("http://127.0.0.1", V6, "", DNS, "it has no IPv6 address"),
+    ("http://198.51.100.7", "", "", CONNECT, "No route to host"),
+    (
+        "http://203.0.113.7",
+        "",
+        "",
+        CONNECT,
+        "Network is unreachable",
+    ),
+    (
+        "http://192.0.2.7",
+        "",
+        SHORT,
+        "fail timeout",
+        "no end within 300",
+    ),
+];
+
+/// Of resolvers that are not.
+const RESOLVED: [(&str, Row); 4] = [
+    (
+        FAILING,
         (
-            "http://alias.example",
-            V6,
+            "http://four.example",
             "",
-            dns,
-            "it has no IPv6 address",
+            "",
+            DNS,
+            "Temporary failure in name resolution",
         ),
-        ("http://both.example", "", "", "pass", ""),
-        ("http://both.example", V4, at_4, "pass", ""),
-        ("http://both.example", V6, at_6, "pass", ""),
-        ("http://four.example", V6, "", dns, "it has no IPv6 address"),
-        ("http://six.example", V4, "", dns, "it has no IPv4 address"),
+    ),
+    (
+        NOBODY,
         (
-            "http://nothing.example",
+            "http://four.example",
             "",
             "",
-            dns,
-            "Name or service not known",
+            DNS,
+            "Temporary failure in name resolution",
         ),
+    ),
+    // Its own patience ends first, or ours does.
+    (
+        SILENT,
         (
-            "http://text.example",
+            "http://four.example",
             "",
             "",
-            dns,
-            "No address associated with hostname",
+            DNS,
+            "Temporary failure in name resolution",
         ),
-        ("http://127.0.0.1", V6, "", dns, "it has no IPv6 address"),
-        ("http://198.51.100.7", "", "", connect, "No route to host"),
+    ),
+    (
+        SILENT,
         (
-            "http://203.0.113.7",
-            "",
-            "",
-            connect,
-            "Network is unreachable",
-        ),
-        (
-            "http://192.0.2.7",
+            "http://four.example",
             "",
             SHORT,
             "fail timeout",
             "no end within 300",
         ),
-    ];
-    for row in &rows {
+    ),
+];
+
+#[test]
+fn what_a_name_resolves_to() {
+    let Some(mut machine) = Machine::start() else {
+        return;
+    };
+    for row in &ROWS {
         machine.check(row);
     }
-    let rows: [(&str, Row); 4] = [
-        (
-            FAILING,
-            (
-                "http://four.example",
-                "",
-                "",
-                dns,
-                "Temporary failure in name resolution",
-            ),
-        ),
-        (
-            NOBODY,
-            (
-                "http://four.example",
-                "",
-                "",
-                dns,
-                "Temporary failure in name resolution",
-            ),
-        ),
-        // Its own patience ends first, or ours does.
-        (
-            SILENT,
-            (
-                "http://four.example",
-                "",
-                "",
-                dns,
-                "Temporary failure in name resolution",
-            ),
-        ),
-        (
-            SILENT,
-            (
-                "http://four.example",
-                "",
-                SHORT,
-                "fail timeout",
-                "no end within 300",
-            ),
-        ),
-    ];
-    for (resolver, row) in &rows {
+    for (resolver, row) in &RESOLVED {
         machine.resolver(resolver);
         machine.check(row);
     }

@@ -2,52 +2,80 @@
 
 use crate::action::{self, Entry};
 use crate::backendai;
-use crate::spec::{Examiner, TargetKind, Undoer};
+use crate::spec::{Examiner, Needs, TargetKind, Undoer};
 
 /// What any target can be asked for.
-const GENERAL: [Entry; 5] = [
+const GENERAL: [Entry; 7] = [
     Entry {
         name: "http",
         summary: "sends one HTTP request and checks the answer",
-        needs: None,
+        needs: Some(Needs::Http),
         is_resource: false,
         polls: true,
         speaks_http: true,
-        keys: &[],
+        keys: action::HTTP_KEYS,
+        example: include_str!("action/examples/http.toml"),
         build: action::build_http,
         undo: None,
     },
     Entry {
         name: action::HTTP_RESOURCE,
         summary: "creates something by an HTTP request, and deletes it whatever happens",
-        needs: None,
+        needs: Some(Needs::Http),
         is_resource: true,
         polls: false,
         speaks_http: true,
-        keys: &[],
+        keys: action::HTTP_RESOURCE_KEYS,
+        example: include_str!("action/examples/http.resource.toml"),
         build: action::build_http_resource,
         undo: Some(action::undo_http_resource),
     },
     Entry {
         name: "sse",
         summary: "waits for an event on a stream of server-sent events",
-        needs: Some(TargetKind::Http),
+        needs: Some(Needs::Kind(TargetKind::Http)),
         is_resource: false,
         polls: false,
         speaks_http: true,
-        keys: &[],
+        keys: action::SSE_KEYS,
+        example: include_str!("action/examples/sse.toml"),
         build: action::build_sse,
         undo: None,
     },
     Entry {
         name: "websocket",
         summary: "exchanges messages over a WebSocket",
-        needs: Some(TargetKind::Http),
+        needs: Some(Needs::Kind(TargetKind::Http)),
         is_resource: false,
         polls: false,
         speaks_http: true,
-        keys: &[],
+        keys: action::WEBSOCKET_KEYS,
+        example: include_str!("action/examples/websocket.toml"),
         build: action::build_websocket,
+        undo: None,
+    },
+    Entry {
+        name: "tcp",
+        summary: "says and hears lines over TCP or TLS",
+        needs: None,
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        keys: action::TCP_KEYS,
+        example: include_str!("action/examples/tcp.toml"),
+        build: action::build_tcp,
+        undo: None,
+    },
+    Entry {
+        name: "tls",
+        summary: "shakes hands, and looks at the certificates",
+        needs: None,
+        is_resource: false,
+        polls: false,
+        speaks_http: true,
+        keys: action::TLS_KEYS,
+        example: include_str!("action/examples/tls.toml"),
+        build: action::build_tls,
         undo: None,
     },
     Entry {
@@ -57,7 +85,8 @@ const GENERAL: [Entry; 5] = [
         is_resource: false,
         polls: false,
         speaks_http: false,
-        keys: &[],
+        keys: action::SLEEP_KEYS,
+        example: include_str!("action/examples/sleep.toml"),
         build: action::build_sleep,
         undo: None,
     },
@@ -83,5 +112,6 @@ pub fn examiner(kind: TargetKind) -> Examiner {
     match kind {
         TargetKind::Http | TargetKind::BackendAiWeb => action::examine,
         TargetKind::BackendAi => backendai::examine,
+        TargetKind::Tcp => action::examine_tcp,
     }
 }

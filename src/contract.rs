@@ -91,6 +91,14 @@ pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> 
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
+/// How many of them a spec has at least, whatever else is in its plan.
+#[must_use]
+pub fn series_alone(spec: &Arc<SpecInfo>) -> u64 {
+    let (step, run) = longest([spec]);
+    let all = of_spec(spec, ladder(step).len(), run_ladder(run).len());
+    u64::try_from(all).unwrap_or(u64::MAX)
+}
+
 fn of_spec(spec: &SpecInfo, ladder: usize, run_ladder: usize) -> usize {
     // Runs and due slots; info, interval and timeout; the five that come with the first verdicts.
     const SINGLE: usize = 2 + 3 + 5;

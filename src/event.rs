@@ -149,14 +149,15 @@ pub fn trace_id(run: &str) -> String {
         .collect()
 }
 
-/// Where the time of one HTTP attempt went. What did not take place is absent.
+/// Where the time of one HTTP attempt went; of a dialog over TCP, what came before the talk. What did
+/// not take place is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpPhases {
     /// Name resolution.
     pub resolve: Option<Duration>,
     /// The TCP handshake.
     pub connect: Option<Duration>,
-    /// The TLS handshake.
+    /// The TLS handshake, also one in the middle of a dialog.
     pub tls: Option<Duration>,
     /// From the start of sending the request to the response head.
     pub first_byte: Option<Duration>,
@@ -275,6 +276,15 @@ pub enum Event {
         pools: Vec<PoolInfo>,
         /// The monotonic instant that the grids count from.
         origin: std::time::Instant,
+        /// Since when these are the grids, after the origin: what fell due by then is accounted for.
+        since: Duration,
+    },
+    /// The configuration was read again.
+    ConfigRead {
+        /// Whether it is the one that is running now.
+        accepted: bool,
+        /// When.
+        at: SystemTime,
     },
     /// Scheduling has stopped: no slot falls due any more.
     ScheduleStopped {

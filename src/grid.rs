@@ -54,6 +54,18 @@ impl Grid {
         }
     }
 
+    /// A grid without any slot: for what runs outside a schedule, or will not run again.
+    #[must_use]
+    pub fn never(interval: Duration) -> Self {
+        // Beyond every uptime, and far from where durations overflow.
+        let far = Duration::from_secs(u64::from(u32::MAX));
+        Self {
+            first: far,
+            then: far,
+            interval,
+        }
+    }
+
     /// How many slots have fallen due by `now`.
     #[must_use]
     pub fn due_by(&self, now: Duration) -> u64 {

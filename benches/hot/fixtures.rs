@@ -63,6 +63,7 @@ pub(crate) fn metrics(specs: &[Arc<SpecInfo>]) -> Metrics {
             .collect(),
         pools: pools(),
         origin: Instant::now(),
+        since: Duration::ZERO,
     });
     metrics
 }

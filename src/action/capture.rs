@@ -4,11 +4,49 @@ use http::HeaderName;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::expect::{POINTER_HELP, Reply, excerpt, is_pointer};
+use super::content::excerpt;
+use super::expect::Reply;
+use super::keys::{Key, Part};
+use super::kind::{FLAG, Kind, NAMED};
+use super::place::{POINTER_HELP, is_pointer};
 use crate::outcome::{Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Capture;
 use crate::text::{Fields, Raw};
+
+/// The key of what is kept.
+pub(crate) const CAPTURE: Key = Key::optional(
+    "capture",
+    NAMED,
+    "what is kept of it, to be read as `${step.NAME}`",
+)
+.of(&[CAPTURES]);
+
+/// The key of what is told nobody.
+pub(super) const SECRET: Key = Key::optional(
+    "secret",
+    FLAG,
+    "whether it is kept out of every log, page and message",
+);
+
+const CAPTURES: Part = Part::shared(
+    "captures",
+    &[Key::optional(
+        "*",
+        SOURCE,
+        "where it is taken from; as a table, also whether it is secret",
+    )
+    .of(&[Part::own(&[
+        Key::required("from", SOURCE, "where it is taken from"),
+        SECRET,
+    ])])],
+);
+
+const SOURCE: Kind = Kind::new(
+    "`\"json:/pointer\"`, `\"jsonpath:$.path\"`, `\"header:name\"`, `\"status\"` or `\"body\"`",
+    "'json:/a'",
+    "1",
+);
 
 const SOURCES: &str =
     "take it from \"json:/pointer\", \"jsonpath:$.path\", \"header:name\", \"status\" or \"body\"";
@@ -29,44 +67,8 @@ pub(crate) struct Captures(Vec<(String, Source, bool)>);
 
 impl Captures {
     /// Reads a `capture` table.
-    pub(crate) fn read(mut fields: Fields<'_, '_>) -> Self {
-        let mut captures = Vec::new();
-        for entry in fields.entries() {
-            let word =
-                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            if entry.key.is_empty() || !entry.key.bytes().all(word) {
-                let help = "use lower-case letters, digits and `_`";
-                fields.problem(&entry.key, "is not a name for a capture", help);
-            }
-            let (text, secret) = match &entry.node.raw {
-                Raw::String(text) => (Some(text.clone()), false),
-                Raw::Table(_) => {
-                    let Some(mut inner) = fields.table_of(entry) else {
-                        continue;
-                    };
-                    let text = inner.required_string("from", SOURCES);
-                    let secret = inner.flag("secret");
-                    inner.finish();
-                    (text, secret)
-                }
-                _ => {
-                    fields.problem(&entry.key, format!("is {}", entry.node.kind()), SOURCES);
-                    continue;
-                }
-            };
-            let Some(text) = text else { continue };
-            match source(&text) {
-                Ok(source) => captures.push((entry.key.clone(), source, secret)),
-                Err(help) => {
-                    fields.problem(
-                        &entry.key,
-                        format!("`{text}` names no part of an answer"),
-                        help,
-                    );
-                }
-            }
-        }
-        Self(captures)
+    pub(crate) fn read(fields: Fields<'_, '_>) -> Self {
+        Self(read_sources(fields, "an answer", SOURCES, source))
     }
 
     /// What is written, and whether it is secret.
@@ -150,6 +152,51 @@ impl Captures {
             .iter()
             .all(|(_, source, _)| matches!(source, Source::Json(_) | Source::JsonPath(..)))
     }
+}
+
+/// Reads a `capture` table whose sources are these; `help` tells all of them.
+pub(super) fn read_sources<S>(
+    mut fields: Fields<'_, '_>,
+    whole: &str,
+    help: &str,
+    source: impl Fn(&str) -> Result<S, &'static str>,
+) -> Vec<(String, S, bool)> {
+    let mut captures = Vec::new();
+    for entry in fields.entries() {
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if entry.key.is_empty() || !entry.key.bytes().all(word) {
+            let help = "use lower-case letters, digits and `_`";
+            fields.problem(&entry.key, "is not a name for a capture", help);
+        }
+        let (text, secret) = match &entry.node.raw {
+            Raw::String(text) => (Some(text.clone()), false),
+            Raw::Table(_) => {
+                let Some(mut inner) = fields.table_of(entry) else {
+                    continue;
+                };
+                let text = inner.required_string("from", help);
+                let secret = inner.flag("secret");
+                inner.finish();
+                (text, secret)
+            }
+            _ => {
+                fields.problem(&entry.key, format!("is {}", entry.node.kind()), help);
+                continue;
+            }
+        };
+        let Some(text) = text else { continue };
+        match source(&text) {
+            Ok(source) => captures.push((entry.key.clone(), source, secret)),
+            Err(help) => {
+                fields.problem(
+                    &entry.key,
+                    format!("`{text}` names no part of {whole}"),
+                    help,
+                );
+            }
+        }
+    }
+    captures
 }
 
 /// Ids name what will be deleted: empty ones, null and tables name nothing.

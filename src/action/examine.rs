@@ -1,4 +1,5 @@
-//! What can be asked of any HTTP target: whether it is there, and what time it has.
+//! What can be asked of any target: whether it is there, what time it has, and how long its
+//! certificate is valid.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,10 @@ use http::header::DATE;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use crate::client::Request;
-use crate::spec::{Context, Finding};
-use crate::text::Params;
+use super::certificate::Certificate;
+use crate::client::{Request, Session};
+use crate::spec::{Context, Finding, Place};
+use crate::text::{Params, rfc3339};
 
 /// A clock that differs by more deserves a word: signed requests are refused at 15 minutes.
 const SKEW: Duration = Duration::from_secs(60);
@@ -20,12 +22,58 @@ pub fn examine<'a>(context: &'a mut Context<'_>, _: &'a Params) -> BoxFuture<'a,
     reach(context).boxed()
 }
 
+/// Examines a target that is reached over TCP, and perhaps TLS.
+pub fn examine_tcp<'a>(context: &'a mut Context<'_>, _: &'a Params) -> BoxFuture<'a, Vec<Finding>> {
+    connect(context).boxed()
+}
+
+/// Connects, and shakes hands where the endpoint has it.
+async fn connect(context: &mut Context<'_>) -> Vec<Finding> {
+    let begun = Instant::now();
+    let endpoint = &context.target.endpoint;
+    match context.dial(endpoint, &[], 1).await {
+        Err(failure) => vec![Finding::bad("reachable", failure.message, UNREACHABLE)],
+        Ok(dialog) => {
+            let took = begun.elapsed();
+            let session = dialog.session().cloned();
+            dialog.close();
+            match session {
+                None => vec![Finding::good(
+                    "reachable",
+                    format!("connects in {took:.0?}"),
+                )],
+                Some(session) => {
+                    let version = session.version;
+                    let found = format!("speaks TLS {version} after {took:.0?}");
+                    vec![Finding::good("reachable", found), certificate(&session)]
+                }
+            }
+        }
+    }
+}
+
+fn certificate(session: &Session) -> Finding {
+    let leaf = session.certificates.first();
+    match leaf.map(|der| Certificate::read(der)) {
+        Some(Ok(leaf)) => {
+            let found = format!("`{}`, until {}", leaf.called(), rfc3339(leaf.not_after));
+            Finding::good("certificate", found)
+        }
+        _ => Finding::bad("certificate", "cannot be read", "look at it with openssl"),
+    }
+}
+
+const UNREACHABLE: &str = "check the endpoint, the network, and that the target runs";
+
 /// Asks for `/`: any answer will do.
 pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
     let begun = Instant::now();
     // Not as who we are to it: that is another question.
-    let endpoint = context.target.endpoint.clone();
-    let sent = context.send_to(&endpoint, Request::new(Method::GET, "/"));
+    let place = Place {
+        ours: false,
+        ..context.home()
+    };
+    let sent = context.send_to(&place, Request::new(Method::GET, "/"));
     match sent.await {
         Ok(answer) => {
             let found = format!("answers {} in {:.0?}", answer.status, begun.elapsed());
@@ -35,11 +83,7 @@ pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
                 .chain(clock)
                 .collect()
         }
-        Err(failure) => vec![Finding::bad(
-            "reachable",
-            failure.message,
-            "check the endpoint, the network, and that the target runs",
-        )],
+        Err(failure) => vec![Finding::bad("reachable", failure.message, UNREACHABLE)],
     }
 }
 

@@ -8,15 +8,60 @@ use http::{HeaderMap, HeaderName, Version};
 use regex::Regex;
 use serde_json::Value;
 
-use super::items::Item;
+use super::arrival::{ARRIVAL, Arrival};
+use super::content::{CONTENT, Content, compiled, excerpt};
+use super::keys::{Key, Part};
+use super::kind::{HEADERS, Kind, TABLE, TEXTS};
 use super::refused;
 use crate::client::Answer;
 use crate::event::HttpPhases;
-use crate::outcome::{Failure, Fault, Reason};
-use crate::text::{Fields, Lookup, Raw, Template, ValueTemplate, plain};
+use crate::outcome::{Failure, Reason};
+use crate::text::{Fields, Lookup, Raw, Template, plain};
 
-/// How much of an unexpected text a message shows.
-const EXCERPT: usize = 200;
+/// What must hold of the head of an answer.
+const EXPECT: Part = Part::shared(
+    "an answer",
+    &[
+        Key::optional("status", STATUS, "the status, a class, or several of them").default("`2xx`"),
+        Key::optional(
+            "header",
+            HEADERS,
+            "what headers must be; parameters of a `content-type` count only if they are written",
+        ),
+        Key::optional(
+            "header_matches",
+            HEADER_PATTERNS,
+            "what must match somewhere in headers",
+        ),
+        Key::optional("no_header", TEXTS, "headers that must not be there"),
+    ],
+);
+
+const HEADER_PATTERNS: Kind = Kind::new(
+    "table: header to regular expression",
+    "{ a = 'b+' }",
+    "{ a = '(' }",
+);
+
+/// The keys of an `expect` table.
+pub(crate) const EXPECTATION: &[Part] = &[EXPECT, ARRIVAL, CONTENT];
+
+/// What resources that may be refused have; the refusal says its status.
+pub(crate) const REFUSED: Key = Key::optional(
+    "expect_refused",
+    TABLE,
+    "how the target refuses it, `status` at least: the step fails if it does not, and what was made is undone",
+)
+.of(EXPECTATION);
+
+const STATUS: Kind = Kind::new(
+    "status, `\"2xx\"`, or an array of them",
+    "[200, '3xx']",
+    "'ok'",
+);
+
+/// Exact statuses.
+pub(super) const STATUSES: Kind = Kind::new("array of statuses", "[404]", "['4xx']");
 
 /// An answer with what is derived from it.
 pub(crate) struct Reply {
@@ -25,7 +70,7 @@ pub(crate) struct Reply {
     /// What an unexpected status says.
     pub(crate) reason: Reason,
     /// How messages call the body.
-    noun: &'static str,
+    pub(super) noun: &'static str,
     /// Where it came from, after redirects.
     pub(super) url: String,
     /// What the last request of a chain took.
@@ -108,15 +153,6 @@ impl Reply {
     }
 }
 
-/// The beginning of a text, on one line.
-pub(crate) fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(EXCERPT).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Exactly(u16),
@@ -144,8 +180,10 @@ impl Status {
 pub(crate) struct Expectation {
     status: Vec<Status>,
     header: Vec<(HeaderName, Template)>,
+    header_matches: Vec<(HeaderName, Regex)>,
+    no_header: Vec<HeaderName>,
     content: Content,
-    max_duration: Option<Duration>,
+    arrival: Arrival,
 }
 
 impl Expectation {
@@ -174,8 +212,16 @@ impl Expectation {
         if let Some(mut headers) = fields.table("header") {
             expectation.header = header_templates(&mut headers);
         }
+        if let Some(mut headers) = fields.table("header_matches") {
+            expectation.header_matches = header_patterns(&mut headers);
+        }
+        for (name, _) in fields.strings("no_header") {
+            expectation
+                .no_header
+                .extend(header_name(&mut fields, "no_header", &name));
+        }
         expectation.content = Content::read(&mut fields);
-        expectation.max_duration = fields.duration("max_duration", Duration::from_millis(1));
+        expectation.arrival = Arrival::read(&mut fields);
         fields.finish();
         expectation
     }
@@ -201,130 +247,27 @@ impl Expectation {
                 &expected.text(lookup, plain).map_err(|e| refused(&e))?,
             )?;
         }
+        for (name, pattern) in &self.header_matches {
+            let value = reply.header(name);
+            if !value
+                .as_deref()
+                .is_some_and(|value| pattern.is_match(value))
+            {
+                let is = value.map_or("there is none".to_owned(), |value| {
+                    format!("it is `{}`", excerpt(&value))
+                });
+                let what = format!("header {name} does not match `{pattern}`: {is}");
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
+        for name in &self.no_header {
+            if let Some(value) = reply.header(name) {
+                let what = format!("there is a header {name}: `{}`", excerpt(&value));
+                return Err(Failure::new(Reason::Assertion, what));
+            }
+        }
         self.content.check(reply, lookup)?;
-        if let Some(limit) = self.max_duration
-            && reply.duration > limit
-        {
-            let what = format!("took {:.1?}, expected at most {limit:.1?}", reply.duration);
-            return Err(Failure::new(Reason::Assertion, what));
-        }
-        Ok(())
-    }
-}
-
-/// What must hold of a body, an event's data or a message.
-#[derive(Default)]
-pub(super) struct Content {
-    json: Vec<(String, ValueTemplate)>,
-    /// Where there must be a value, whatever it is.
-    has: Vec<String>,
-    /// What arrays must have, and must not have.
-    items: Vec<Item>,
-    /// All of it.
-    equals: Option<Template>,
-    text: Option<Template>,
-    matches: Option<Regex>,
-}
-
-impl Content {
-    /// Reads `json`, `has`, `contains`, `lacks`, `equals`, `text` and `matches`.
-    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
-        let mut content = Self::default();
-        if let Some(mut pointers) = fields.table("json") {
-            content.json = json_pointers(&mut pointers);
-        }
-        for (pointer, _) in fields.strings("has") {
-            if !is_pointer(&pointer) {
-                let what = format!("`{pointer}` is not a JSON pointer");
-                fields.problem("has", what, POINTER_HELP);
-            }
-            content.has.push(pointer);
-        }
-        for (key, wanted) in [("contains", true), ("lacks", false)] {
-            if let Some(arrays) = fields.table(key) {
-                content.items.extend(Item::read(arrays, wanted));
-            }
-        }
-        content.equals = fields.template("equals");
-        content.text = fields.template("text");
-        if let Some(pattern) = fields.string("matches") {
-            match Regex::new(&pattern) {
-                Ok(regex) => content.matches = Some(regex),
-                Err(error) => {
-                    let what = format!(
-                        "is not a regular expression: {}",
-                        excerpt(&error.to_string())
-                    );
-                    fields.problem("matches", what, "see the syntax of the regex crate; write \\\\ for a backslash in \"…\", or use '…'");
-                }
-            }
-        }
-        content
-    }
-
-    /// Says how the content is not as expected.
-    pub(super) fn check(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<(), Failure> {
-        for (pointer, expected) in &self.json {
-            check_json(
-                reply,
-                pointer,
-                &expected.value(lookup).map_err(|e| refused(&e))?,
-            )?;
-        }
-        for pointer in &self.has {
-            let value = reply.json().and_then(|json| json.pointer(pointer));
-            if value.is_none_or(Value::is_null) {
-                let what = format!("there is no json {pointer}; {}", reply.excerpt());
-                return Err(Failure::new(Reason::Assertion, what));
-            }
-        }
-        for item in &self.items {
-            item.check(reply.json(), lookup)?;
-        }
-        if let Some(all) = &self.equals {
-            let all = all.text(lookup, plain).map_err(|e| refused(&e))?;
-            if reply.answer.body != all.as_bytes() {
-                let (noun, all) = (reply.noun, excerpt(&all));
-                let what = format!("{noun} is not `{all}`; {}", reply.excerpt());
-                return Err(Failure::new(Reason::Assertion, what));
-            }
-        }
-        if let Some(text) = &self.text {
-            let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
-            if !reply.text().contains(&text) {
-                let what = format!(
-                    "{} does not contain `{}`; {}",
-                    reply.noun,
-                    excerpt(&text),
-                    reply.excerpt()
-                );
-                return Err(Failure::new(Reason::Assertion, what));
-            }
-        }
-        if let Some(regex) = &self.matches
-            && !regex.is_match(&reply.text())
-        {
-            let what = format!(
-                "{} does not match `{regex}`; {}",
-                reply.noun,
-                reply.excerpt()
-            );
-            return Err(Failure::new(Reason::Assertion, what));
-        }
-        Ok(())
-    }
-
-    /// Why the content is something else, if it is; an error if that cannot be said.
-    pub(super) fn differs(
-        &self,
-        reply: &Reply,
-        lookup: &dyn Lookup,
-    ) -> Result<Option<String>, Failure> {
-        match self.check(reply, lookup) {
-            Ok(()) => Ok(None),
-            Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure.message)),
-            Err(failure) => Err(failure),
-        }
+        self.arrival.check(reply, lookup)
     }
 }
 
@@ -344,41 +287,6 @@ fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), 
         excerpt(&value)
     );
     Err(Failure::new(Reason::Assertion, what))
-}
-
-fn check_json(reply: &Reply, pointer: &str, expected: &Value) -> Result<(), Failure> {
-    let Some(json) = reply.json() else {
-        let what = format!("{} is not JSON; {}", reply.noun, reply.excerpt());
-        return Err(Failure::new(Reason::Assertion, what));
-    };
-    match json.pointer(pointer) {
-        Some(value) if equal(value, expected) => Ok(()),
-        Some(value) => {
-            let (value, expected) = (excerpt(&value.to_string()), excerpt(&expected.to_string()));
-            let what = format!("json {pointer} is {value}, expected {expected}");
-            Err(Failure::new(Reason::Assertion, what))
-        }
-        None => {
-            let what = format!("there is no json {pointer}; {}", reply.excerpt());
-            Err(Failure::new(Reason::Assertion, what))
-        }
-    }
-}
-
-/// Whether two JSON values are the same; 1 and 1.0 are.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
-        (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
-        }
-        (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len()
-                && x.iter()
-                    .all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
-        }
-        _ => a == b,
-    }
 }
 
 const STATUS_HELP: &str =
@@ -436,46 +344,33 @@ pub(super) fn header_templates(fields: &mut Fields<'_, '_>) -> Vec<(HeaderName, 
     let mut headers = Vec::new();
     for entry in fields.entries() {
         let template = fields.template_of(&entry.key, &entry.node);
-        match HeaderName::try_from(entry.key.as_str()) {
-            Ok(name) => headers.extend(template.map(|template| (name, template))),
-            Err(_) => fields.problem(
-                &entry.key,
-                "is not a header name",
-                "use letters, digits and `-`",
-            ),
-        }
+        let name = header_name(fields, &entry.key, &entry.key);
+        headers.extend(name.zip(template));
     }
     headers
 }
 
-/// Reads a table from JSON pointers to values.
-pub(super) fn json_pointers(fields: &mut Fields<'_, '_>) -> Vec<(String, ValueTemplate)> {
-    let mut pointers = Vec::new();
+fn header_patterns(fields: &mut Fields<'_, '_>) -> Vec<(HeaderName, Regex)> {
+    let mut headers = Vec::new();
     for entry in fields.entries() {
-        if let Raw::Table(_) = entry.node.raw
-            && !is_pointer(&entry.key)
-        {
-            // `json./a = 1` instead of `json = { "/a" = 1 }` is a common slip.
-            fields.problem(
-                &entry.key,
-                "is not a JSON pointer",
-                "write it in quotes, \"/name\" = …",
-            );
-            continue;
-        }
-        if !is_pointer(&entry.key) {
-            fields.problem(&entry.key, "is not a JSON pointer", POINTER_HELP);
-        }
-        if let Some(value) = fields.value_of(&entry.key, &entry.node) {
-            pointers.push((entry.key.clone(), value));
-        }
+        let name = header_name(fields, &entry.key, &entry.key);
+        let pattern = if let Raw::String(text) = &entry.node.raw {
+            compiled(fields, &entry.key, text)
+        } else {
+            let what = format!("is {}", entry.node.kind());
+            fields.problem(&entry.key, what, "write a regular expression, '…'");
+            None
+        };
+        headers.extend(name.zip(pattern));
     }
-    pointers
+    headers
 }
 
-pub(super) const POINTER_HELP: &str =
-    "a JSON pointer (RFC 6901) is empty or begins with `/`, such as \"/items/0/name\"";
-
-pub(super) fn is_pointer(text: &str) -> bool {
-    text.is_empty() || text.starts_with('/')
+fn header_name(fields: &mut Fields<'_, '_>, key: &str, name: &str) -> Option<HeaderName> {
+    let header = HeaderName::try_from(name);
+    if header.is_err() {
+        let what = format!("`{name}` is not a header name");
+        fields.problem(key, what, "use letters, digits and `-`");
+    }
+    header.ok()
 }

@@ -3,46 +3,46 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::capture::Captures;
-use super::expect::{Expectation, Reply};
-use super::request::RequestTemplate;
-use super::{Built, Shape};
+use super::capture::{CAPTURE, Captures};
+use super::expect::Reply;
+use super::manner::WHOLE;
+use super::poll::{EXPECT, Judge};
+use super::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
+use super::{Built, Part, Shape};
 use crate::outcome::Failure;
 use crate::spec::{Action, Context, Done, Work};
 use crate::text::{Fields, Lookup};
 
+/// Its keys.
+pub const KEYS: &[Part] = &[
+    PLACE,
+    ELSEWHERE,
+    SENDING,
+    RUNNING,
+    WHOLE,
+    Part::own(&[EXPECT, CAPTURE]),
+];
+
 struct Http {
     request: RequestTemplate,
-    /// What must hold of every answer.
-    expect: Option<Expectation>,
-    /// With polling: what is waited for.
-    until: Option<Expectation>,
+    judge: Judge,
     captures: Captures,
 }
 
 /// Reads the keys of a request, `expect`, `poll.until` and `capture`.
 pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
-    let expect = fields.table("expect").map(Expectation::read);
-    let until = fields
-        .table("poll")
-        .and_then(|mut poll| poll.table("until").map(Expectation::read));
+    let judge = Judge::read(fields, shape);
     let captures = fields
         .table("capture")
         .map(Captures::read)
         .unwrap_or_default();
-    let request = RequestTemplate::read_further(fields, http::Method::GET)?;
-    let (expect, until) = match (expect, until) {
-        (expect, Some(until)) => (expect, Some(until)),
-        (expect, None) if shape.polls => (None, Some(expect.unwrap_or_else(Expectation::success))),
-        (expect, None) => (Some(expect.unwrap_or_else(Expectation::success)), None),
-    };
+    let request = RequestTemplate::read_whole(fields, http::Method::GET)?;
     Some(Built {
         writes: captures.writes(),
         recorded: Vec::new(),
         work: Work::Act(Box::new(Http {
             request,
-            expect,
-            until,
+            judge,
             captures,
         })),
     })
@@ -62,12 +62,7 @@ impl Action for Http {
 
 impl Http {
     fn judge(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<Done, Failure> {
-        if let Some(expect) = &self.expect {
-            expect.check(reply, lookup)?;
-        }
-        if let Some(until) = &self.until {
-            until.check(reply, lookup).map_err(Failure::waiting)?;
-        }
+        self.judge.check(reply, lookup)?;
         Ok(Done {
             captures: self.captures.take(reply)?,
             made_nothing: false,

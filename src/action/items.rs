@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::expect::{POINTER_HELP, equal, excerpt, is_pointer};
+use super::content::{equal, excerpt};
+use super::place::{POINTER_HELP, is_pointer};
 use super::refused;
 use crate::outcome::{Failure, Reason};
 use crate::text::{Fields, Lookup, ValueTemplate};

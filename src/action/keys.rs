@@ -1,11 +1,14 @@
-//! A step's own keys, read by table: which there are, which must be there, what type they have.
+//! A step's keys as tables: which there are, which must be there, what may stand behind them.
 //!
-//! For actions whose keys are plain values. `${…}` may stand anywhere in them; what is constant
-//! has its type checked when the plan is made, the rest when the step is performed.
+//! Documents are written from the tables, and a test of `plan` holds them to what the code asks
+//! for. Actions whose keys are plain values also read them by table, with [`Keys`]: `${…}` may
+//! stand anywhere in them; what is constant has its type checked when the plan is made, the rest
+//! when the step is performed.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::kind::Kind;
 use super::refused;
 use crate::outcome::{Cause, Failure};
 use crate::text::{At, Fields, Lookup, Read, ValueTemplate};
@@ -13,35 +16,79 @@ use crate::text::{At, Fields, Lookup, Read, ValueTemplate};
 /// One key of an action.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// What it is called.
+    /// What it is called; `*` stands for any name of the user's.
     pub name: &'static str,
+    /// What may stand behind it.
+    pub kind: Kind,
     /// What it is for, in one line.
     pub help: &'static str,
+    /// What holds when it is left out, as documents say it; empty if nothing does.
+    pub default: &'static str,
     /// Whether it must be there.
     pub required: bool,
     /// Whether an undo record holds it, so that no secret may stand in it.
     pub recorded: bool,
+    /// The keys of the table behind it.
+    pub keys: &'static [Part],
+}
+
+/// Keys that are written, read and told together. A table of keys is put together from them.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// How documents call them; empty for those of one action alone.
+    pub title: &'static str,
+    /// The keys.
+    pub keys: &'static [Key],
+}
+
+impl Part {
+    /// Keys of one action or table alone.
+    #[must_use]
+    pub const fn own(keys: &'static [Key]) -> Self {
+        Self { title: "", keys }
+    }
+
+    /// Keys that several have.
+    #[must_use]
+    pub const fn shared(title: &'static str, keys: &'static [Key]) -> Self {
+        Self { title, keys }
+    }
 }
 
 impl Key {
     /// A key that may be left out.
     #[must_use]
-    pub const fn optional(name: &'static str, help: &'static str) -> Self {
+    pub const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self {
             name,
+            kind,
             help,
+            default: "",
             required: false,
             recorded: false,
+            keys: &[],
         }
     }
 
     /// A key that must be there.
     #[must_use]
-    pub const fn required(name: &'static str, help: &'static str) -> Self {
+    pub const fn required(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self {
             required: true,
-            ..Self::optional(name, help)
+            ..Self::optional(name, kind, help)
         }
+    }
+
+    /// The key with what holds when it is left out.
+    #[must_use]
+    pub const fn default(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
+
+    /// The key as one of a table with these keys.
+    #[must_use]
+    pub const fn of(self, keys: &'static [Part]) -> Self {
+        Self { keys, ..self }
     }
 
     /// The key as one whose value an undo record holds.

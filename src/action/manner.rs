@@ -8,9 +8,11 @@ use http::header::{
 use http::{HeaderName, Method};
 use url::Url;
 
+use super::keys::{Key, Part};
+use super::kind::{FLAG, INTEGER, Kind};
 use crate::client::{Answer, Endpoint, Request, Speak};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Context;
+use crate::spec::{Context, Place};
 use crate::text::Fields;
 
 /// The most redirects that may be asked for.
@@ -26,6 +28,57 @@ const HARMLESS: [HeaderName; 6] = [
     USER_AGENT,
 ];
 
+/// Which HTTP.
+pub(super) const HTTP_VERSION: Key = Key::optional(
+    "http_version",
+    VERSION,
+    "which HTTP is spoken; `\"any\"` lets the server choose in the TLS handshake, `\"2\"` without one is spoken unasked",
+)
+.default("`\"1.1\"`");
+
+/// Connections that are kept.
+pub(super) const REUSE: Key = Key::optional(
+    "reuse",
+    FLAG,
+    "whether it may go over a connection that the run has open",
+)
+.default("false");
+
+/// Sessions that are resumed.
+pub(super) const TLS_RESUME: Key = Key::optional(
+    "tls_resume",
+    FLAG,
+    "whether a new connection may resume a TLS session of an earlier request of the run that has this too",
+)
+.default("false");
+
+/// The keys of those whose answer is read whole.
+pub(super) const WHOLE: Part = Part::shared(
+    "a whole answer",
+    &[
+        Key::optional(
+            "redirects",
+            INTEGER,
+            "how many redirects are followed, at most 50; one more is a failure. Each request has its own phases; credentials and headers of yours stay with the target's origin",
+        )
+        .default("0: a redirect is an answer"),
+        Key::optional(
+            "same_origin",
+            FLAG,
+            "whether a redirect to another scheme, host or port is a failure",
+        )
+        .default("false"),
+        Key::optional(
+            "compression",
+            FLAG,
+            "whether the body may come as gzip, br or zstd; it is unpacked, and `body_limit` bounds it before and after",
+        )
+        .default("false"),
+    ],
+);
+
+const VERSION: Kind = Kind::new("`\"1.1\"`, `\"2\"` or `\"any\"`", "'2'", "'3'");
+
 /// How a request goes on its way.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Manner {
@@ -33,30 +86,45 @@ pub(super) struct Manner {
     resume: bool,
     speak: Speak,
     unpack: bool,
-    /// How many redirects are followed.
-    redirects: usize,
+    redirects: Redirects,
+}
+
+/// How redirects are followed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Redirects {
+    /// How many.
+    most: usize,
     /// Whether they have to stay where they are.
     same_origin: bool,
 }
 
 impl Manner {
-    /// Reads `reuse`, `tls_resume` and `http_version`.
+    /// Reads `http_version`.
     pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
-            reuse: fields.flag("reuse"),
-            resume: fields.flag("tls_resume"),
             speak: read_version(fields),
             ..Self::default()
         }
     }
 
-    /// Reads `compression`, `redirects` and `same_origin` too: for an answer that is read whole.
-    pub(super) fn read_further(self, fields: &mut Fields<'_, '_>) -> Self {
+    /// Reads `reuse` and `tls_resume` too.
+    pub(super) fn read_running(self, fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            reuse: fields.flag("reuse"),
+            resume: fields.flag("tls_resume"),
+            ..self
+        }
+    }
+
+    /// Reads `compression`, `redirects` and `same_origin` too.
+    pub(super) fn read_whole(self, fields: &mut Fields<'_, '_>) -> Self {
         let redirects = fields.integer("redirects", 0..=FARTHEST).unwrap_or(0);
         Self {
             unpack: fields.flag("compression"),
-            redirects: usize::try_from(redirects).unwrap_or_default(),
-            same_origin: fields.flag("same_origin"),
+            redirects: Redirects {
+                most: usize::try_from(redirects).unwrap_or_default(),
+                same_origin: fields.flag("same_origin"),
+            },
             ..self
         }
     }
@@ -91,23 +159,22 @@ impl Manner {
         }
     }
 
-    /// Sends the request to the target, or elsewhere, and goes where it is sent on. Returns the
+    /// Sends the request, and goes where it is sent on. Returns the
     /// last answer and where it came from. Each request of the chain notes phases of its own.
     pub(super) async fn send(
         self,
         context: &mut Context<'_>,
         request: Request,
-        elsewhere: Option<Endpoint>,
+        mut place: Place,
     ) -> Result<(Answer, String), Failure> {
-        let mut place = Place::first(context, elsewhere);
-        let mut url = place.url(&request);
-        if self.redirects == 0 {
-            return Ok((place.send(context, request).await?, url));
+        let mut url = address(&place, &request);
+        if self.redirects.most == 0 {
+            return Ok((context.send_to(&place, request).await?, url));
         }
         let mut next = request;
         let mut chain = vec![shown(&url).to_owned()];
         loop {
-            let sent = place.send(context, next.clone()).await;
+            let sent = context.send_to(&place, next.clone()).await;
             // Whatever came before the last request did reach somebody.
             let answer = sent.map_err(|failure| match chain.len() {
                 1 => failure,
@@ -116,17 +183,19 @@ impl Manner {
             let Some(location) = location(&answer) else {
                 return Ok((answer, url));
             };
-            let arrived = self.arrive(context, &url, &location, &mut chain);
+            let arrived = self.redirects.arrive(context, &url, &location, &mut chain);
             let (there, path) = arrived.map_err(|what| {
                 let what = format!("{what}: {}", chain.join(" → "));
                 Failure::new(Reason::Protocol, what)
             })?;
             place = there;
             next = follow(next, answer.status, path, place.ours);
-            url = place.url(&next);
+            url = address(&place, &next);
         }
     }
+}
 
+impl Redirects {
     /// Where a redirect leads, or why it is not followed.
     fn arrive(
         self,
@@ -139,73 +208,39 @@ impl Manner {
         let to = from.join(location);
         let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
         to.set_fragment(None);
-        chain.push(shown(to.as_str()).to_owned());
-        if chain.len() > self.redirects + 1 {
-            return Err(format!("more than {} redirects", self.redirects));
+        let mut open = to.clone();
+        // Not every address can have them; then it has none.
+        let _ = open.set_username("").and_then(|()| open.set_password(None));
+        chain.push(shown(open.as_str()).to_owned());
+        if chain.len() > self.most + 1 {
+            return Err(format!("more than {} redirects", self.most));
         }
         if self.same_origin && from.origin() != to.origin() {
             return Err("a redirect that leaves its origin".to_owned());
         }
-        Place::at(context, to.as_str())
+        place_of(context, to.as_str())
     }
 }
 
-/// Where a request goes.
-struct Place {
-    endpoint: Endpoint,
-    /// Whether it is the target, who may see who we are.
-    ours: bool,
+/// The place of an address, and the path there.
+fn place_of(context: &Context<'_>, url: &str) -> Result<(Place, String), String> {
+    let (endpoint, path) =
+        Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
+    let home = context.home();
+    if endpoint.origin() != home.endpoint.origin() {
+        return Ok((context.elsewhere(endpoint), path));
+    }
+    // Below the base path an identity knows what it signs.
+    let below = path.strip_prefix(home.endpoint.base_path());
+    if let Some(below) = below.filter(|path| path.starts_with('/')) {
+        return Ok((home, below.to_owned()));
+    }
+    let endpoint = endpoint.via(home.endpoint.transport().clone());
+    Ok((Place { endpoint, ..home }, path))
 }
 
-impl Place {
-    fn first(context: &Context<'_>, elsewhere: Option<Endpoint>) -> Self {
-        let target = &context.target.endpoint;
-        match elsewhere {
-            None => Self {
-                endpoint: target.clone(),
-                ours: true,
-            },
-            Some(endpoint) => Self {
-                endpoint: endpoint.via(target.transport().elsewhere()),
-                ours: false,
-            },
-        }
-    }
-
-    /// The place of an address, and the path there.
-    fn at(context: &Context<'_>, url: &str) -> Result<(Self, String), String> {
-        let (endpoint, path) =
-            Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
-        let target = &context.target.endpoint;
-        if endpoint.origin() != target.origin() {
-            return Ok((Self::first(context, Some(endpoint)), path));
-        }
-        // Below the base path an identity knows what it signs.
-        let below = path.strip_prefix(target.base_path());
-        let (endpoint, path) = match below.filter(|path| path.starts_with('/')) {
-            Some(below) => (target.clone(), below.to_owned()),
-            None => (endpoint.via(target.transport().clone()), path),
-        };
-        Ok((
-            Self {
-                endpoint,
-                ours: true,
-            },
-            path,
-        ))
-    }
-
-    fn url(&self, request: &Request) -> String {
-        format!("{}{}", self.endpoint, request.path)
-    }
-
-    async fn send(&self, context: &mut Context<'_>, request: Request) -> Result<Answer, Failure> {
-        if self.ours {
-            context.send_at(&self.endpoint, request).await
-        } else {
-            context.send_to(&self.endpoint, request).await
-        }
-    }
+fn address(place: &Place, request: &Request) -> String {
+    format!("{}{}", place.endpoint, request.path)
 }
 
 /// An address for people: its query may hold what is nobody's business.

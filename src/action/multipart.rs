@@ -5,24 +5,45 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::task::spawn_blocking;
 
+use super::keys::{Key, Part};
+use super::kind::{FILE, Kind, TEXT, WORD};
 use crate::outcome::{Cause, Failure};
 use crate::text::{Fields, Lookup, Refused, Template, plain};
 
 /// The largest file that is sent.
 const LARGEST_FILE: u64 = 1 << 30;
 
+const MEDIA_TYPE: Kind = Kind::new("media type", "'text/csv'", "'csv'");
+
+/// The keys of one part of a form.
+pub(super) const FORM_PART: Part = Part::own(&[
+    Key::required("name", WORD, "which field of the form it is"),
+    Key::optional("text", TEXT, "what is in it"),
+    Key::optional("file", FILE, "the file that is in it, instead of `text`"),
+    Key::optional(
+        "filename",
+        WORD,
+        "what the file is called; with `text`, which is then sent as if it were one",
+    )
+    .default("its own name; of a text none"),
+    Key::optional("type", MEDIA_TYPE, "its media type")
+        .default("none; of a file `application/octet-stream`"),
+]);
+
 /// One part of a form.
 pub(super) struct FormPart {
     name: String,
+    filename: Option<String>,
     media_type: Option<String>,
     content: Content,
 }
 
 enum Content {
     Text(Template),
-    File { path: PathBuf, filename: String },
+    File(PathBuf),
 }
 
 impl FormPart {
@@ -30,14 +51,19 @@ impl FormPart {
     pub(super) fn read(mut fields: Fields<'_, '_>) -> Option<Self> {
         let name = fields.required_string("name", "say which field of the form it is");
         let media_type = fields.string("type");
+        let is_one = |text: &String| HeaderValue::try_from(text).is_ok() && text.contains('/');
+        if media_type.as_ref().is_some_and(|text| !is_one(text)) {
+            let help = "write one such as \"text/csv\"";
+            fields.problem("type", "is no media type", help);
+        }
         let (text, file) = (fields.template("text"), fields.path("file"));
-        let filename = fields.string("filename");
+        let mut filename = fields.string("filename");
         let content = match (text, file) {
             (Some(text), None) => Some(Content::Text(text)),
             (None, Some(path)) => {
-                let own = path.file_name().unwrap_or_default().to_string_lossy();
-                let filename = filename.unwrap_or_else(|| own.into_owned());
-                Some(Content::File { path, filename })
+                let own = || Some(path.file_name()?.to_string_lossy().into_owned());
+                filename = filename.or_else(own);
+                Some(Content::File(path))
             }
             _ => {
                 let help = "give either text = \"…\", or file = \"…\"";
@@ -48,6 +74,7 @@ impl FormPart {
         fields.finish();
         Some(Self {
             name: name?,
+            filename,
             media_type,
             content: content?,
         })
@@ -63,13 +90,19 @@ impl FormPart {
             "--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"",
             quoted(&self.name)
         );
-        let mut media_type = self.media_type.as_deref();
-        if let Content::File { filename, .. } = &self.content {
-            head.push_str(&format!("; filename=\"{}\"", quoted(filename)));
-            media_type = media_type.or(Some("application/octet-stream"));
+        if let Some(filename) = &self.filename {
+            head += "; filename=\"";
+            head += &quoted(filename);
+            head.push('"');
         }
+        let of_file = match self.content {
+            Content::File(_) => Some("application/octet-stream"),
+            Content::Text(_) => None,
+        };
+        let media_type = self.media_type.as_deref().or(of_file);
         if let Some(media_type) = media_type {
-            head.push_str(&format!("\r\ncontent-type: {media_type}"));
+            head += "\r\ncontent-type: ";
+            head += media_type;
         }
         head + "\r\n\r\n"
     }
@@ -95,7 +128,7 @@ impl Form {
             pieces.push(Piece::Bytes(part.head(&boundary).into_bytes()));
             pieces.push(match &part.content {
                 Content::Text(text) => Piece::Bytes(text.text(lookup, plain)?.into_bytes()),
-                Content::File { path, .. } => Piece::File(path.clone()),
+                Content::File(path) => Piece::File(path.clone()),
             });
             pieces.push(Piece::Bytes(b"\r\n".to_vec()));
         }

@@ -11,13 +11,76 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::expect::{Reply, header_templates};
-use super::manner::Manner;
-use super::multipart::{Form, FormPart, content_of};
+use super::keys::{Key, Part};
+use super::kind::{ANY, FILE, HEADERS, INTEGER, Kind, PATH, TABLES, TEXT};
+use super::manner::{HTTP_VERSION, Manner, REUSE, TLS_RESUME};
+use super::multipart::{FORM_PART, Form, FormPart, content_of};
 use super::refused;
 use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
-use crate::spec::Context;
+use crate::spec::{Context, Place};
 use crate::text::{Fields, Lookup, Params, Refused, Template, ValueTemplate, encode_path, plain};
+
+/// The keys of every request.
+pub(super) const PLACE: Part = Part::shared(
+    "a request",
+    &[
+        Key::optional(
+            "path",
+            PATH,
+            "what is asked for, behind the target's endpoint and with its authentication; values put in are percent-encoded",
+        ),
+        Key::optional(
+            "headers",
+            HEADERS,
+            "its headers, beside those of the target's authentication",
+        ),
+        Key::optional(
+            "body_limit",
+            INTEGER,
+            "the most bytes that an answer may have, at most 1 GiB",
+        )
+        .default("8 MiB"),
+    ],
+);
+
+/// The keys of those that may go elsewhere. No undo does.
+pub(super) const ELSEWHERE: Part = Part::own(&[Key::optional(
+    "url",
+    TEXT,
+    "instead of `path`: an address anywhere, which gets no authentication",
+)]);
+
+/// The keys of those that may send something.
+pub(super) const SENDING: Part = Part::shared(
+    "what a request sends",
+    &[
+        Key::optional("method", METHOD, "the method")
+            .default("`\"GET\"`; in `create` `\"POST\"`, in `delete` `\"DELETE\"`"),
+        Key::optional("json", ANY, "its body, as `application/json`"),
+        Key::optional("body", TEXT, "its body, instead of `json`"),
+        HTTP_VERSION,
+    ],
+);
+
+/// The keys of those that no undo record holds: whoever carries one out has no files, and no run
+/// whose connections he could use.
+pub(super) const RUNNING: Part = Part::shared(
+    "a request of a run",
+    &[
+        Key::optional("body_file", FILE, "a file that is its body"),
+        Key::optional(
+            "multipart",
+            TABLES,
+            "the parts of a form that is its body (RFC 7578)",
+        )
+        .of(&[FORM_PART]),
+        REUSE,
+        TLS_RESUME,
+    ],
+);
+
+const METHOD: Kind = Kind::new("method", "'PUT'", "'put'");
 
 /// The largest `body_limit`: a step holds no more of an answer than this in memory.
 const LARGEST_BODY: u64 = 1 << 30;
@@ -25,14 +88,14 @@ const LARGEST_BODY: u64 = 1 << 30;
 /// A request with `${…}` in it.
 pub(super) struct RequestTemplate {
     method: Method,
-    place: Place,
+    place: Where,
     headers: Vec<(HeaderName, Template)>,
     body: Body,
     manner: Manner,
     body_limit: u64,
 }
 
-enum Place {
+enum Where {
     /// Behind the target's endpoint, with the target's authentication.
     Path(Template),
     /// Anywhere, without it: an address that the target has told.
@@ -81,42 +144,51 @@ pub(super) struct RequestData {
 }
 
 impl RequestTemplate {
-    /// Reads the keys of a request that may send something.
-    pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+    /// Reads `PLACE` and `SENDING`: a request that an undo record may hold.
+    pub(super) fn read_recorded(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let method = read_method(fields).unwrap_or(method);
-        let bare = Self::read_bare(fields);
-        let (body, manner) = (read_body(fields), Manner::read(fields));
+        let place = read_path(fields);
+        let bare = Self::read_at(place, fields);
+        let bodies = read_texts(fields);
+        let manner = Manner::read(fields);
         Some(Self {
             method,
-            body,
+            body: only_body(fields, bodies),
             manner,
             ..bare?
         })
     }
 
-    /// The same for one whose answer is read whole: it may come packed, and from elsewhere.
-    pub(super) fn read_further(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+    /// Reads `RUNNING` too.
+    pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+        let method = read_method(fields).unwrap_or(method);
+        let bare = Self::read_bare(fields);
+        let mut bodies = read_texts(fields);
+        bodies.extend(read_files(fields));
+        let manner = Manner::read(fields).read_running(fields);
+        Some(Self {
+            method,
+            body: only_body(fields, bodies),
+            manner,
+            ..bare?
+        })
+    }
+
+    /// Reads `WHOLE` too: an answer that is read whole may come packed, and from elsewhere.
+    pub(super) fn read_whole(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let request = Self::read(fields, method);
         let manner = request.as_ref().map(|request| request.manner);
-        let manner = manner.unwrap_or_default().read_further(fields);
+        let manner = manner.unwrap_or_default().read_whole(fields);
         request.map(|request| Self { manner, ..request })
     }
 
-    /// The same for one that an undo record holds: whoever carries it out has no files, and no run
-    /// whose connections he could use.
-    pub(super) fn read_recorded(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
-        for key in ["body_file", "multipart", "reuse", "tls_resume"] {
-            if fields.has(key) {
-                let what = "cannot be used where an undo is written down";
-                fields.problem(key, what, "leave it out here");
-            }
-        }
-        Self::read(fields, method)
-    }
-
-    /// Reads `path`, `headers` and `body_limit`: a GET without a body.
+    /// Reads `PLACE` and `ELSEWHERE`: a GET without a body.
     pub(super) fn read_bare(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let place = read_place(fields);
+        Self::read_at(place, fields)
+    }
+
+    fn read_at(place: Option<Where>, fields: &mut Fields<'_, '_>) -> Option<Self> {
         let headers = fields
             .table("headers")
             .map(|mut headers| header_templates(&mut headers))
@@ -132,12 +204,20 @@ impl RequestTemplate {
         })
     }
 
-    /// The request, everything put in, and the endpoint if it is not the target's.
-    async fn render(&self, lookup: &dyn Lookup) -> Result<(Request, Option<Endpoint>), Failure> {
+    /// The request, everything put in, and where it goes.
+    async fn render(
+        &self,
+        context: &Context<'_>,
+        lookup: &dyn Lookup,
+    ) -> Result<(Request, Place), Failure> {
         let rendered = self.put_in(lookup).map_err(|error| refused(&error));
         let (mut request, elsewhere, body) = rendered?;
         request.body = body.bytes().await?;
-        Ok((self.manner.dress(request), elsewhere))
+        let place = match elsewhere {
+            None => context.home(),
+            Some(endpoint) => context.elsewhere(endpoint),
+        };
+        Ok((self.manner.dress(request), place))
     }
 
     fn put_in(
@@ -174,8 +254,8 @@ impl RequestTemplate {
             headers.insert(name, value);
         }
         let (path, elsewhere) = match &self.place {
-            Place::Path(path) => (path.text(lookup, encode_path)?, None),
-            Place::Url(url) => {
+            Where::Path(path) => (path.text(lookup, encode_path)?, None),
+            Where::Url(url) => {
                 let url = url.text(lookup, plain)?;
                 let (endpoint, path) = Endpoint::split(&url)
                     .map_err(|error| Refused::Value(format!("`url` is no address: {error}")))?;
@@ -207,8 +287,8 @@ impl RequestTemplate {
         Ok(RequestData {
             method: self.method.to_string(),
             path: match &self.place {
-                Place::Path(path) => path.partial(lookup, own, encode_path)?,
-                Place::Url(_) => {
+                Where::Path(path) => path.partial(lookup, own, encode_path)?,
+                Where::Url(_) => {
                     let what = "an undo goes to the target: write `path`, not `url`";
                     return Err(Refused::Value(what.into()));
                 }
@@ -241,7 +321,7 @@ impl RequestTemplate {
                 .method
                 .parse()
                 .map_err(|_| format!("{} is no method", data.method))?,
-            place: Place::Path(text(&data.path)?),
+            place: Where::Path(text(&data.path)?),
             headers: headers.collect::<Result<_, String>>()?,
             body,
             manner: Manner::of_version(data.http_version.as_deref()),
@@ -251,7 +331,7 @@ impl RequestTemplate {
 
     /// Whether `${name.key}` stands anywhere in it.
     pub(super) fn reads(&self, name: &str, key: &str) -> bool {
-        let (Place::Path(place) | Place::Url(place)) = &self.place;
+        let (Where::Path(place) | Where::Url(place)) = &self.place;
         place.reads(name, key)
             || self.headers.iter().any(|(_, value)| value.reads(name, key))
             || match &self.body {
@@ -268,12 +348,12 @@ impl RequestTemplate {
         context: &mut Context<'_>,
         lookup: &dyn Lookup,
     ) -> Result<Reply, Failure> {
-        let (request, elsewhere) = self.render(lookup).await?;
+        let (request, place) = self.render(context, lookup).await?;
         let begun = Instant::now();
-        let sent = self.manner.send(context, request, elsewhere).await;
+        let sent = self.manner.send(context, request, place).await;
         let (answer, url) = sent?;
         let (duration, reason) = (begun.elapsed(), context.reason(&answer));
-        let phases = context.http.last().cloned().unwrap_or_default();
+        let phases = context.http.last().copied().unwrap_or_default();
         Ok(Reply::new(answer, duration, reason).from(url, phases))
     }
 
@@ -285,9 +365,9 @@ impl RequestTemplate {
         lookup: &dyn Lookup,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Stream, Failure> {
-        let (mut request, _) = self.render(lookup).await?;
+        let (mut request, place) = self.render(context, lookup).await?;
         add(&mut request, headers);
-        context.open(request).await
+        context.open(&place, request).await
     }
 
     /// The same, as the handshake of a WebSocket.
@@ -297,9 +377,9 @@ impl RequestTemplate {
         lookup: &dyn Lookup,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Upgrade, Failure> {
-        let (mut request, _) = self.render(lookup).await?;
+        let (mut request, place) = self.render(context, lookup).await?;
         add(&mut request, headers);
-        context.upgrade(request).await
+        context.upgrade(&place, request).await
     }
 }
 
@@ -309,23 +389,35 @@ fn add(request: &mut Request, headers: impl IntoIterator<Item = (HeaderName, Hea
     }
 }
 
-/// Reads `json`, `body`, `body_file` or `multipart`.
-fn read_body(fields: &mut Fields<'_, '_>) -> Body {
-    let mut bodies = Vec::new();
-    bodies.extend(fields.value("json").map(Body::Json));
-    bodies.extend(fields.template("body").map(Body::Text));
-    bodies.extend(fields.path("body_file").map(Body::File));
+/// Reads `json` and `body`.
+fn read_texts(fields: &mut Fields<'_, '_>) -> Vec<Body> {
+    let json = fields.value("json").map(Body::Json);
+    let text = fields.template("body").map(Body::Text);
+    json.into_iter().chain(text).collect()
+}
+
+/// Reads `body_file` and `multipart`.
+fn read_files(fields: &mut Fields<'_, '_>) -> Vec<Body> {
+    let mut bodies: Vec<_> = fields
+        .path("body_file")
+        .map(Body::File)
+        .into_iter()
+        .collect();
     let parts = fields.tables("multipart");
     if !parts.is_empty() {
         let parts = parts.into_iter();
         let parts = parts.filter_map(|part| FormPart::read(fields.one_of("multipart", part)));
         bodies.push(Body::Form(parts.collect()));
     }
+    bodies
+}
+
+fn only_body(fields: &mut Fields<'_, '_>, mut bodies: Vec<Body>) -> Body {
     if bodies.len() > 1 {
         let help = "keep one of `json`, `body`, `body_file` and `multipart`";
-        fields.problem("", "has more than one body", help);
+        fields.problem("body", "is not the only body", help);
     }
-    bodies.into_iter().next().unwrap_or(Body::None)
+    bodies.pop().unwrap_or(Body::None)
 }
 
 fn read_method(fields: &mut Fields<'_, '_>) -> Option<Method> {
@@ -344,24 +436,30 @@ fn read_method(fields: &mut Fields<'_, '_>) -> Option<Method> {
 }
 
 /// Reads `path` or `url`.
-fn read_place(fields: &mut Fields<'_, '_>) -> Option<Place> {
-    match (fields.template("path"), fields.template("url")) {
-        (Some(path), None) => {
-            check_path(&path, fields);
-            Some(Place::Path(path))
+fn read_place(fields: &mut Fields<'_, '_>) -> Option<Where> {
+    let Some(url) = fields.template("url") else {
+        if fields.has("url") {
+            return None;
         }
-        (None, Some(url)) => Some(Place::Url(url)),
-        (Some(_), Some(_)) => {
-            fields.problem("url", "stands beside `path`", "keep one of the two");
-            None
-        }
-        (None, None) => {
-            if !fields.has("path") && !fields.has("url") {
-                fields.missing("path", "say what to ask for, such as path = \"/health\"");
-            }
-            None
-        }
+        return read_path(fields);
+    };
+    if fields.has("path") {
+        fields.problem("url", "stands beside `path`", "keep one of the two");
+        return None;
     }
+    Some(Where::Url(url))
+}
+
+/// Reads `path`.
+fn read_path(fields: &mut Fields<'_, '_>) -> Option<Where> {
+    let Some(path) = fields.template("path") else {
+        if !fields.has("path") {
+            fields.missing("path", "say what to ask for, such as path = \"/health\"");
+        }
+        return None;
+    };
+    check_path(&path, fields);
+    Some(Where::Path(path))
 }
 
 fn check_path(path: &Template, fields: &mut Fields<'_, '_>) {

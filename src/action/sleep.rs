@@ -5,10 +5,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Built, Shape};
+use super::kind::DURATION;
+use super::{Built, Key, Part, Shape};
 use crate::outcome::Failure;
 use crate::spec::{Action, Context, Done, Work};
 use crate::text::Fields;
+
+/// Its keys.
+pub const KEYS: &[Part] = &[Part::own(&[Key::required(
+    "for",
+    DURATION,
+    "how long to wait",
+)])];
 
 struct Sleep {
     duration: Duration,

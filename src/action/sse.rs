@@ -13,10 +13,12 @@ use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
-use super::capture::Captures;
-use super::expect::{Content, Expectation, Reply, excerpt};
-use super::request::RequestTemplate;
-use super::{Built, Shape};
+use super::capture::{CAPTURE, Captures};
+use super::content::{CONTENT, Content, excerpt};
+use super::expect::{Expectation, Reply};
+use super::kind::{FLAG, Kind, TABLE};
+use super::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
+use super::{Built, Key, Part, Shape};
 use crate::client::{ClientError, Event, EventStream, Stream};
 use crate::outcome::{Failure, Fault, Reason};
 use crate::spec::{Action, Context, Done, Scope, Work};
@@ -29,6 +31,41 @@ const RETRY: Duration = Duration::from_secs(1);
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Its keys.
+pub const KEYS: &[Part] = &[
+    PLACE,
+    ELSEWHERE,
+    SENDING,
+    RUNNING,
+    Part::own(&[
+        Key::optional(
+            "until",
+            TABLE,
+            "which event is waited for; others are passed over",
+        )
+        .of(FILTER)
+        .default("the first"),
+        Key::optional("fail_on", TABLE, "an event that ends the step").of(FILTER),
+        Key::optional("expect", TABLE, "what must hold of the event's data").of(&[CONTENT]),
+        Key::optional(
+            "reconnect",
+            FLAG,
+            "whether a stream that is lost or over is asked for again, with `last-event-id`",
+        )
+        .default("false"),
+        CAPTURE,
+    ]),
+];
+
+const FILTER: &[Part] = &[
+    Part::own(&[
+        Key::optional("event", EVENT, "the event's name, or one of several").default("any"),
+    ]),
+    CONTENT,
+];
+
+const EVENT: Kind = Kind::new("text or array of texts", "['a']", "1");
 
 struct Sse {
     request: RequestTemplate,

@@ -11,14 +11,44 @@ use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
-use super::capture::Captures;
-use super::expect::{Content, Expectation, Reply, excerpt};
-use super::request::RequestTemplate;
-use super::{Built, Shape, refused};
+use super::capture::{CAPTURE, Captures};
+use super::content::{CONTENT, Content, excerpt};
+use super::expect::{Expectation, Reply};
+use super::kind::{ANY, TABLE, TABLES, TEXT, WORD};
+use super::request::{ELSEWHERE, PLACE, RequestTemplate};
+use super::{Built, Key, Part, Shape, refused};
 use crate::client::{self, Upgrade, WebSocketMessage as Message};
 use crate::outcome::{Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Scope, Work};
 use crate::text::{Fields, Template, ValueTemplate, plain};
+
+/// Its keys.
+pub const KEYS: &[Part] = &[
+    PLACE,
+    ELSEWHERE,
+    Part::own(&[
+        Key::optional(
+            "subprotocol",
+            WORD,
+            "what is spoken over it; the server must agree",
+        ),
+        Key::optional("exchange", TABLES, "what is said and heard, turn by turn").of(TURN),
+    ]),
+];
+
+const TURN: &[Part] = &[Part::own(&[
+    Key::optional("send", TEXT, "what is said first"),
+    Key::optional("send_json", ANY, "the same as JSON, instead of `send`"),
+    Key::optional(
+        "until",
+        TABLE,
+        "which message is heard; others are passed over",
+    )
+    .of(&[CONTENT])
+    .default("the next"),
+    Key::optional("expect", TABLE, "what must hold of the message").of(&[CONTENT]),
+    CAPTURE,
+])];
 
 struct WebSocket {
     request: RequestTemplate,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::api::Api;
-use crate::action::{Built, Key, Keys, Shape};
+use crate::action::{Built, Key, Keys, Part, Shape};
 use crate::outcome::Failure;
 use crate::spec::{Action, Capture, Context, Done, Work};
 use crate::text::Fields;
@@ -21,6 +21,8 @@ pub(super) trait Deed: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// Its keys. One named `called` is optional and defaults to the name of the run.
     const KEYS: &'static [Key];
+    /// Its keys as documents tell them.
+    const TABLE: &'static [Part] = &[Part::own(Self::KEYS)];
     /// What it captures.
     const WRITES: &'static [&'static str];
     /// Its keys with their values.

@@ -37,7 +37,7 @@ impl Events {
         }
         let mut request = Request::new(Method::GET, self.path.as_str());
         request.body_limit = LONGEST_EVENT;
-        let stream = api.context.open(request).await?;
+        let stream = api.context.open(&api.context.home(), request).await?;
         if stream.status == 404 {
             return Ok(false);
         }

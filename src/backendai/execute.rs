@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::api::{Api, encoded};
 use super::deed::Deed;
 use super::thing::open;
+use crate::action::kind::{INTEGER, Kind, TEXT};
 use crate::action::{Key, excerpt};
 use crate::client::{Request, Upgrade, WebSocket, WebSocketMessage};
 use crate::outcome::{Failure, Reason};
@@ -36,18 +37,24 @@ enum Via {
     WebSocket,
 }
 
+const VIA: Kind = Kind::new("`\"rest\"` or `\"websocket\"`", "'rest'", "'mail'");
+
 /// What specs do with it.
 pub(super) struct Execute;
 
 impl Deed for Execute {
     const NAME: &'static str = "backendai.execute";
     const KEYS: &'static [Key] = &[
-        Key::required("session", "the session's id, such as \"${session.id}\""),
-        Key::required("code", "what to run"),
-        Key::optional("via", "\"rest\" (the default) or \"websocket\""),
-        Key::optional("exit_code", "with what it must end; default 0"),
-        Key::optional("stdout", "exactly what it must print"),
-        Key::optional("stderr", "what must stand in its standard error"),
+        Key::required(
+            "session",
+            TEXT,
+            "the session's id, such as \"${session.id}\"",
+        ),
+        Key::required("code", TEXT, "what to run"),
+        Key::optional("via", VIA, "how it is asked for").default("`\"rest\"`"),
+        Key::optional("exit_code", INTEGER, "with what it must end").default("0"),
+        Key::optional("stdout", TEXT, "exactly what it must print"),
+        Key::optional("stderr", TEXT, "what must stand in its standard error"),
     ];
     const WRITES: &'static [&'static str] = &["stdout", "stderr", "exit_code"];
     type Order = Order;
@@ -174,7 +181,11 @@ async fn by_rest(order: &Order, api: &mut Api<'_, '_>) -> Result<Output, Failure
 
 async fn by_websocket(order: &Order, api: &mut Api<'_, '_>) -> Result<Output, Failure> {
     let path = format!("/stream/session/{}/execute", encoded(&order.session));
-    let mut socket = match api.context.upgrade(Request::new(Method::GET, path)).await? {
+    let mut socket = match api
+        .context
+        .upgrade(&api.context.home(), Request::new(Method::GET, path))
+        .await?
+    {
         Upgrade::Open(socket) => socket,
         Upgrade::Answered(answer) => {
             let what = format!("the WebSocket is refused with {}", answer.status);

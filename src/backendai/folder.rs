@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::api::{Api, Patience, accepted, encoded, filled, text};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{FLAG, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -67,24 +68,26 @@ impl Order {
 impl Thing for Folder {
     const KIND: &'static str = "backendai.folder";
     const KEYS: &'static [Key] = &[
+        called("its name; holds ${run.name}"),
         Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
+            "host",
+            TEXT,
+            "where it is stored, such as \"local:volume1\"",
+        )
+        .default("the cluster's; for a clone, where its source is"),
+        Key::optional("usage_mode", TEXT, "\"general\", \"model\" or \"data\"")
+            .default("`\"general\"`"),
+        Key::optional("permission", TEXT, "\"ro\", \"rw\" or \"wd\"").default("`\"rw\"`"),
+        Key::optional("cloneable", FLAG, "whether it may be cloned").default("false"),
+        Key::optional(
+            "group",
+            TEXT,
+            "the id of a project that owns it, instead of us",
         )
         .recorded(),
         Key::optional(
-            "host",
-            "where it is stored, such as \"local:volume1\"; a clone, by default, where its source is",
-        ),
-        Key::optional(
-            "usage_mode",
-            "\"general\" (the default), \"model\" or \"data\"",
-        ),
-        Key::optional("permission", "\"ro\", \"rw\" (the default) or \"wd\""),
-        Key::optional("cloneable", "true if it may be cloned"),
-        Key::optional("group", "the id of a project that owns it, instead of us").recorded(),
-        Key::optional(
             "clone_of",
+            TEXT,
             "the id of a folder: it is made as a clone of that one",
         ),
     ];

@@ -7,19 +7,29 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, GRAPHQL, accepted, answered};
-use crate::action::{Built, Captures, Expectation, Key, Keys, Shape, excerpt};
+use crate::action::kind::{FLAG, MAP, TEXT};
+use crate::action::{Built, CAPTURE, Captures, EXPECT, Judge, Key, Keys, Part, Shape, excerpt};
 use crate::outcome::{Failure, Reason};
 use crate::spec::{Action, Context, Done, Work};
 use crate::text::Fields;
 
-/// Its keys, beside `expect` and `capture`, which look at the whole answer.
-pub(super) const KEYS: &[Key] = &[
-    Key::required("query", "the query or mutation, in the language of GraphQL"),
-    Key::optional("variables", "values for its variables"),
+/// All its keys.
+pub(super) const TABLE: &[Part] = &[Part::own(KEYS), Part::own(&[EXPECT, CAPTURE])];
+
+/// Those that are plain values.
+const KEYS: &[Key] = &[
+    Key::required(
+        "query",
+        TEXT,
+        "the query or mutation, in the language of GraphQL",
+    ),
+    Key::optional("variables", MAP, "values for its variables"),
     Key::optional(
         "expect_errors",
-        "true if it must be refused: by errors, or by `ok: false`; `expect` then says with what",
-    ),
+        FLAG,
+        "whether it must be refused: by errors, or by `ok: false`; `expect` then says with what",
+    )
+    .default("false"),
 ];
 
 #[derive(Default, Deserialize)]
@@ -32,15 +42,13 @@ struct Order {
 
 struct GraphQl {
     keys: Keys,
-    expect: Expectation,
+    judge: Judge,
     captures: Captures,
-    /// What does not hold is then "not yet".
-    polls: bool,
 }
 
 pub(super) fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
     let keys = Keys::read::<Order>(fields, KEYS)?;
-    let expect = fields.table("expect").map(Expectation::read);
+    let judge = Judge::read(fields, shape);
     let captures = fields.table("capture").map(Captures::read);
     let captures = captures.unwrap_or_default();
     Some(Built {
@@ -48,9 +56,8 @@ pub(super) fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Bui
         recorded: Vec::new(),
         work: Work::Act(Box::new(GraphQl {
             keys,
-            expect: expect.unwrap_or_else(Expectation::success),
+            judge,
             captures,
-            polls: shape.polls,
         })),
     })
 }
@@ -68,15 +75,8 @@ impl GraphQl {
             answered(&reply).map(|_| ())
         };
         answer.map_err(|failure| self.captures.hush(&reply, failure))?;
-        self.expect
+        self.judge
             .check(&reply, scope)
-            .map_err(|failure| {
-                if self.polls {
-                    failure.waiting()
-                } else {
-                    failure
-                }
-            })
             .map_err(|failure| self.captures.hush(&reply, failure))?;
         Ok(Done {
             captures: self.captures.take(&reply)?,

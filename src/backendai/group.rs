@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, Patience, filled, text};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{MAP, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -63,16 +64,15 @@ impl Order {
 impl Thing for Group {
     const KIND: &'static str = "backendai.group";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
-        )
-        .recorded(),
-        Key::optional("domain", "the domain's name; \"default\" if it is left out").recorded(),
-        Key::optional("resource_policy", "the name of its resource policy"),
-        Key::optional("resources", "what it may use, such as { cpu = \"4\" }"),
+        called("its name; holds ${run.name}"),
+        Key::optional("domain", TEXT, "the domain's name")
+            .default("`\"default\"`")
+            .recorded(),
+        Key::optional("resource_policy", TEXT, "the name of its resource policy"),
+        Key::optional("resources", MAP, "what it may use, such as { cpu = \"4\" }"),
         Key::optional(
             "hosts",
+            MAP,
             "where it may have folders, such as { \"local:volume1\" = [\"create-vfolder\"] }",
         ),
     ];

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::signing::{Signed, authorization, signature};
 use super::version::Agreed;
-use crate::client::{Answer, Request};
+use crate::client::{Answer, Client, Request};
 use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::{Redactor, Secret, SecretSource};
 use crate::spec::{Auth, Identity, Wire, open_secret};
@@ -58,15 +58,26 @@ impl KeyPair {
 }
 
 impl Auth for KeyPair {
-    fn open(&self, redactor: &mut Redactor) -> Result<Arc<dyn Identity>, Failure> {
+    fn open<'a>(
+        &'a self,
+        redactor: &'a mut Redactor,
+        _: &'a Client,
+    ) -> BoxFuture<'a, Result<Arc<dyn Identity>, Failure>> {
+        let user = self.user(redactor);
+        ready(user.map(|user| Arc::new(user) as _)).boxed()
+    }
+}
+
+impl KeyPair {
+    fn user(&self, redactor: &mut Redactor) -> Result<User, Failure> {
         let access_key = self.access_key.read().map_err(|error| {
             Failure::new(Cause::Secret, crate::outcome::chain(&error)).without_effect()
         })?;
-        Ok(Arc::new(User {
+        Ok(User {
             access_key,
             secret_key: open_secret(&self.secret_key, redactor)?,
             manager: Arc::clone(&self.manager),
-        }))
+        })
     }
 }
 

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::api::{Api, encoded, text};
 use super::task::follow;
-use super::thing::{Ids, Named, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::TEXT;
 use crate::outcome::Failure;
 use crate::spec::Capture;
 
@@ -27,12 +28,12 @@ pub(super) struct Order {
 impl Thing for Image {
     const KIND: &'static str = "backendai.image";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
-        )
-        .recorded(),
-        Key::required("session", "the session's id, such as \"${session.id}\""),
+        called("its name; holds ${run.name}"),
+        Key::required(
+            "session",
+            TEXT,
+            "the session's id, such as \"${session.id}\"",
+        ),
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
     type Order = Order;

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::api::{Api, encoded, text};
 use super::deed::Deed;
 use crate::action::Key;
+use crate::action::kind::{INTEGER, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -31,8 +32,12 @@ pub(super) struct Logs;
 impl Deed for Logs {
     const NAME: &'static str = "backendai.logs";
     const KEYS: &'static [Key] = &[
-        Key::required("session", "the session's id, such as \"${session.id}\""),
-        Key::optional("containers", "how many containers it must have; default 1"),
+        Key::required(
+            "session",
+            TEXT,
+            "the session's id, such as \"${session.id}\"",
+        ),
+        Key::optional("containers", INTEGER, "how many containers it must have").default("1"),
     ];
     const WRITES: &'static [&'static str] = &[];
     type Order = Order;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::api::{Api, text};
 use super::thing::{Ids, Thing, open};
 use crate::action::Key;
+use crate::action::kind::TEXT;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -40,8 +41,10 @@ const MODIFY: &str = "mutation ($group: UUID!, $props: ModifyGroupInput!) { \
 impl Thing for Member {
     const KIND: &'static str = "backendai.member";
     const KEYS: &'static [Key] = &[
-        Key::required("group", "the id of the project").recorded(),
-        Key::optional("user", "the id of the user; by default we ourselves").recorded(),
+        Key::required("group", TEXT, "the id of the project").recorded(),
+        Key::optional("user", TEXT, "the id of the user")
+            .default("we ourselves")
+            .recorded(),
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("user", false)];
     type Order = Order;

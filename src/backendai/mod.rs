@@ -34,44 +34,54 @@ mod watch;
 pub use examine::examine;
 pub use identity::KeyPair;
 
-use crate::action::{Built, Entry, Key, Shape};
-use crate::spec::TargetKind;
+use crate::action::{Built, Entry, Part, Shape};
+use crate::spec::{Needs, TargetKind};
 use crate::text::Fields;
 use deed::Deed;
 use thing::Thing;
 
-const fn thing<T: Thing>(summary: &'static str) -> Entry {
+/// The example of an action, by its name without `backendai.`.
+macro_rules! example {
+    ($name:literal) => {
+        include_str!(concat!("examples/", $name, ".toml"))
+    };
+}
+
+const fn thing<T: Thing>(summary: &'static str, example: &'static str) -> Entry {
     Entry {
         name: T::KIND,
         summary,
-        needs: Some(TargetKind::BackendAi),
+        needs: Some(Needs::Kind(TargetKind::BackendAi)),
         is_resource: true,
         polls: false,
         speaks_http: true,
-        keys: T::KEYS,
+        keys: T::TABLE,
+        example,
         build: thing::build::<T>,
         undo: Some(thing::undo::<T>),
     }
 }
 
-const fn deed<D: Deed>(summary: &'static str) -> Entry {
-    act(D::NAME, summary, D::KEYS, deed::build::<D>)
+const fn deed<D: Deed>(summary: &'static str, example: &'static str) -> Entry {
+    act(D::NAME, summary, D::TABLE, example, deed::build::<D>)
 }
 
 const fn act(
     name: &'static str,
     summary: &'static str,
-    keys: &'static [Key],
+    keys: &'static [Part],
+    example: &'static str,
     build: fn(&mut Fields<'_, '_>, Shape<'_>) -> Option<Built>,
 ) -> Entry {
     Entry {
         name,
         summary,
-        needs: Some(TargetKind::BackendAi),
+        needs: Some(Needs::Kind(TargetKind::BackendAi)),
         is_resource: false,
         polls: false,
         speaks_http: true,
         keys,
+        example,
         build,
         undo: None,
     }
@@ -84,30 +94,68 @@ pub const ENTRIES: [Entry; 18] = [
         ..act(
             "backendai.graphql",
             "asks or changes something by the GraphQL API and checks the answer",
-            graphql::KEYS,
+            graphql::TABLE,
+            example!("graphql"),
             graphql::build,
         )
     },
-    deed::<watch::Await>("waits until a session runs, or has ended one way or the other"),
-    deed::<execute::Execute>("runs code in a session and checks what it prints"),
-    deed::<task::Task>("waits until a background task is done"),
-    deed::<logs::Logs>("reads the log of every container of a session"),
-    deed::<service::Replicas>("waits until as many sessions of a model service run as should"),
-    deed::<transfer::Upload>("puts files into a folder, piece by piece, by tus"),
+    deed::<watch::Await>(
+        "waits until a session runs, or has ended one way or the other",
+        example!("await"),
+    ),
+    deed::<execute::Execute>(
+        "runs code in a session and checks what it prints",
+        example!("execute"),
+    ),
+    deed::<task::Task>("waits until a background task is done", example!("task")),
+    deed::<logs::Logs>(
+        "reads the log of every container of a session",
+        example!("logs"),
+    ),
+    deed::<service::Replicas>(
+        "waits until as many sessions of a model service run as should",
+        example!("replicas"),
+    ),
+    deed::<transfer::Upload>(
+        "puts files into a folder, piece by piece, by tus",
+        example!("upload"),
+    ),
     act(
         "backendai.download",
         "fetches a file of a folder from the storage and checks it",
-        transfer::DOWNLOAD_KEYS,
+        transfer::DOWNLOAD,
+        example!("download"),
         transfer::build_download,
     ),
-    thing::<service::Service>("makes a model service"),
-    thing::<image::Image>("makes an image of a session"),
-    thing::<template::Template>("makes a session template"),
-    thing::<session::Session>("enqueues a compute session, and destroys it whatever happens"),
-    thing::<folder::Folder>("makes a storage folder, and removes it with all that is in it"),
-    thing::<user::User>("makes a user to act as, and purges it with all that it owns"),
-    thing::<group::Group>("makes a project, and purges it when the sessions in it have ended"),
-    thing::<member::Member>("makes a user a member of a project, and takes them out again"),
-    thing::<sharing::Invitation>("invites a user to a folder, and takes back what came of it"),
-    thing::<sharing::Share>("shares a project's folder with users, and unshares it"),
+    thing::<service::Service>("makes a model service", example!("service")),
+    thing::<image::Image>("makes an image of a session", example!("image")),
+    thing::<template::Template>("makes a session template", example!("template")),
+    thing::<session::Session>(
+        "enqueues a compute session, and destroys it whatever happens",
+        example!("session"),
+    ),
+    thing::<folder::Folder>(
+        "makes a storage folder, and removes it with all that is in it",
+        example!("folder"),
+    ),
+    thing::<user::User>(
+        "makes a user to act as, and purges it with all that it owns",
+        example!("user"),
+    ),
+    thing::<group::Group>(
+        "makes a project, and purges it when the sessions in it have ended",
+        example!("group"),
+    ),
+    thing::<member::Member>(
+        "makes a user a member of a project, and takes them out again",
+        example!("member"),
+    ),
+    thing::<sharing::Invitation>(
+        "invites a user to a folder, and takes back what came of it",
+        example!("invitation"),
+    ),
+    thing::<sharing::Share>(
+        "shares a project's folder with users, and unshares it",
+        example!("share"),
+    ),
 ];

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
 use super::deed::Deed;
-use super::thing::{Ids, Named, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{FLAG, INTEGER, MAP, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -70,37 +71,32 @@ impl Order {
 impl Thing for Service {
     const KIND: &'static str = "backendai.service";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
-        )
-        .recorded(),
-        Key::required("model", "name or id of the folder that has the model"),
-        Key::required("image", "the canonical name of the image"),
-        Key::optional("architecture", "of the image; default \"x86_64\""),
-        Key::optional("group", "the project's name; default \"default\""),
-        Key::optional("domain", "the domain's name; default \"default\""),
-        Key::required("scaling_group", "the resource group's name"),
-        Key::optional(
-            "cluster_mode",
-            "\"single-node\" (the default) or \"multi-node\"",
-        ),
-        Key::optional("cluster_size", "containers of each session; default 1"),
-        Key::optional("replicas", "how many sessions; default 1"),
+        called("its name; holds ${run.name}"),
+        Key::required("model", TEXT, "name or id of the folder that has the model"),
+        Key::required("image", TEXT, "the canonical name of the image"),
+        Key::optional("architecture", TEXT, "of the image").default("`\"x86_64\"`"),
+        Key::optional("group", TEXT, "the project's name").default("`\"default\"`"),
+        Key::optional("domain", TEXT, "the domain's name").default("`\"default\"`"),
+        Key::required("scaling_group", TEXT, "the resource group's name"),
+        Key::optional("cluster_mode", TEXT, "\"single-node\" or \"multi-node\"")
+            .default("`\"single-node\"`"),
+        Key::optional("cluster_size", INTEGER, "containers of each session").default("1"),
+        Key::optional("replicas", INTEGER, "how many sessions").default("1"),
         Key::optional(
             "resources",
+            MAP,
             "slots, such as { cpu = \"1\", mem = \"512m\" }",
         ),
-        Key::optional("runtime_variant", "default \"custom\""),
+        Key::optional("runtime_variant", TEXT, "what serves the model").default("`\"custom\"`"),
+        Key::optional("public", FLAG, "whether it answers without a token").default("false"),
+        Key::optional("mount_destination", TEXT, "where the model is mounted")
+            .default("`\"/models\"`"),
         Key::optional(
-            "public",
-            "whether it answers without a token; default false",
-        ),
-        Key::optional(
-            "mount_destination",
-            "where the model is mounted; default \"/models\"",
-        ),
-        Key::optional("definition_path", "default \"./model-definition.yaml\""),
+            "definition_path",
+            TEXT,
+            "where the definition of the model is",
+        )
+        .default("`\"./model-definition.yaml\"`"),
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false), ("name", false)];
     type Order = Order;
@@ -215,8 +211,12 @@ pub(super) struct Replicas;
 impl Deed for Replicas {
     const NAME: &'static str = "backendai.replicas";
     const KEYS: &'static [Key] = &[
-        Key::required("service", "the service's id, such as \"${service.id}\""),
-        Key::required("count", "how many of its sessions must run"),
+        Key::required(
+            "service",
+            TEXT,
+            "the service's id, such as \"${service.id}\"",
+        ),
+        Key::required("count", INTEGER, "how many of its sessions must run"),
     ];
     const WRITES: &'static [&'static str] = &["url"];
     type Order = ReplicasOrder;

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Api, accepted, encoded, filled, text};
 use super::folder::quoted;
-use super::thing::{Ids, Named, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{ANY, INTEGER, MAP, TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -108,50 +109,62 @@ fn placed(mounts: &[String]) -> (Vec<&str>, Map<String, Value>) {
 impl Thing for Session {
     const KIND: &'static str = "backendai.session";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
-        )
-        .recorded(),
-        Key::optional("type", "\"interactive\" (the default) or \"batch\""),
-        Key::optional("image", "the canonical name of its image"),
-        Key::optional("architecture", "of the image, such as \"x86_64\""),
+        called("its name; holds ${run.name}"),
+        Key::optional("type", TEXT, "\"interactive\" or \"batch\"").default("`\"interactive\"`"),
+        Key::optional("image", TEXT, "the canonical name of its image"),
+        Key::optional("architecture", TEXT, "of the image, such as \"x86_64\""),
         Key::optional(
             "template",
+            TEXT,
             "the id of a session template, instead of an image",
         ),
-        Key::optional("group", "the project's name"),
-        Key::optional("domain", "the domain's name"),
-        Key::optional("scaling_group", "the resource group's name"),
-        Key::optional("cluster_mode", "\"single-node\" or \"multi-node\""),
-        Key::optional("cluster_size", "how many containers, such as 2"),
+        Key::optional("group", TEXT, "the project's name"),
+        Key::optional("domain", TEXT, "the domain's name"),
+        Key::optional("scaling_group", TEXT, "the resource group's name"),
+        Key::optional("cluster_mode", TEXT, "\"single-node\" or \"multi-node\""),
+        Key::optional("cluster_size", INTEGER, "how many containers, such as 2"),
         Key::optional(
             "resources",
+            MAP,
             "slots, such as { cpu = \"1\", mem = \"512m\" }",
         ),
-        Key::optional("resource_opts", "such as { shmem = \"64m\" }"),
-        Key::optional("environ", "environment variables"),
+        Key::optional("resource_opts", MAP, "such as { shmem = \"64m\" }"),
+        Key::optional("environ", MAP, "environment variables"),
         Key::optional(
             "mounts",
+            TEXTS,
             "names of folders to mount: \"NAME\" or \"NAME:/path\"",
         ),
         Key::optional(
             "mount_ids",
+            TEXTS,
             "ids of folders to mount: \"ID\" or \"ID:/path\"",
         ),
-        Key::optional("startup_command", "what a batch session runs"),
-        Key::optional("bootstrap_script", "what runs before the session starts"),
+        Key::optional("startup_command", TEXT, "what a batch session runs"),
+        Key::optional(
+            "bootstrap_script",
+            TEXT,
+            "what runs before the session starts",
+        ),
         Key::optional(
             "batch_timeout",
+            ANY,
             "when a batch session is ended, such as \"3s\"",
         ),
-        Key::optional("dependencies", "ids of sessions that must succeed before"),
         Key::optional(
-            "max_wait",
-            "seconds to wait for the start in the call itself; default none",
+            "dependencies",
+            TEXTS,
+            "ids of sessions that must succeed before",
         ),
         Key::optional(
+            "max_wait",
+            INTEGER,
+            "seconds to wait for the start in the call itself",
+        )
+        .default("none"),
+        Key::optional(
             "expect_status",
+            TEXT,
             "the status that the answer must have, such as \"PENDING\"",
         ),
     ];

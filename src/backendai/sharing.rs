@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::api::{Api, encoded, text};
 use super::thing::{Ids, Thing, id, open};
 use crate::action::Key;
+use crate::action::kind::{TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -35,9 +36,9 @@ pub(super) struct InvitationMark {
 impl Thing for Invitation {
     const KIND: &'static str = "backendai.invitation";
     const KEYS: &'static [Key] = &[
-        Key::required("folder", "the id of a folder of ours").recorded(),
-        Key::required("email", "who is invited").recorded(),
-        Key::optional("permission", "\"ro\", \"rw\" (the default) or \"wd\""),
+        Key::required("folder", TEXT, "the id of a folder of ours").recorded(),
+        Key::required("email", TEXT, "who is invited").recorded(),
+        Key::optional("permission", TEXT, "\"ro\", \"rw\" or \"wd\"").default("`\"rw\"`"),
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
     type Order = InvitationOrder;
@@ -128,9 +129,14 @@ pub(super) struct ShareMark {
 impl Thing for Share {
     const KIND: &'static str = "backendai.share";
     const KEYS: &'static [Key] = &[
-        Key::required("folder", "the id of a folder of a project").recorded(),
-        Key::required("emails", "members of the project that it is shared with").recorded(),
-        Key::optional("permission", "\"ro\", \"rw\" (the default) or \"wd\""),
+        Key::required("folder", TEXT, "the id of a folder of a project").recorded(),
+        Key::required(
+            "emails",
+            TEXTS,
+            "members of the project that it is shared with",
+        )
+        .recorded(),
+        Key::optional("permission", TEXT, "\"ro\", \"rw\" or \"wd\"").default("`\"rw\"`"),
     ];
     const WRITES: &'static [(&'static str, bool)] = &[("id", false)];
     type Order = ShareOrder;

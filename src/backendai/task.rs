@@ -7,6 +7,7 @@ use super::api::{Api, encoded};
 use super::deed::Deed;
 use super::events::Events;
 use super::thing::open;
+use crate::action::kind::TEXT;
 use crate::action::{Key, excerpt};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
@@ -24,6 +25,7 @@ impl Deed for Task {
     const NAME: &'static str = "backendai.task";
     const KEYS: &'static [Key] = &[Key::required(
         "task",
+        TEXT,
         "the task's id, such as \"${commit.task}\"",
     )];
     const WRITES: &'static [&'static str] = &["message"];

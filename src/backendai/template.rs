@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
-use super::thing::{Ids, Named, Thing, id, only, open};
+use super::thing::{Ids, Named, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{MAP, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -60,22 +61,21 @@ impl Order {
 impl Thing for Template {
     const KIND: &'static str = "backendai.template";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name; holds ${run.name}, which is the default",
-        )
-        .recorded(),
+        called("its name; holds ${run.name}"),
         Key::optional(
             "type",
-            "of its sessions: \"interactive\" (the default) or \"batch\"",
-        ),
-        Key::required("image", "the canonical name of the image"),
-        Key::optional("architecture", "of the image; default \"x86_64\""),
-        Key::required("group", "the project's name"),
-        Key::required("domain", "the domain's name"),
-        Key::required("scaling_group", "the resource group's name"),
+            TEXT,
+            "of its sessions: \"interactive\" or \"batch\"",
+        )
+        .default("`\"interactive\"`"),
+        Key::required("image", TEXT, "the canonical name of the image"),
+        Key::optional("architecture", TEXT, "of the image").default("`\"x86_64\"`"),
+        Key::required("group", TEXT, "the project's name"),
+        Key::required("domain", TEXT, "the domain's name"),
+        Key::required("scaling_group", TEXT, "the resource group's name"),
         Key::optional(
             "resources",
+            MAP,
             "slots, such as { cpu = \"1\", mem = \"512m\" }",
         ),
     ];

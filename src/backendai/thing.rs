@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::api::Api;
-use crate::action::{Built, Expectation, Key, Keys, Shape, broken_record};
+use crate::action::kind::{Kind, TEXT};
+use crate::action::{Built, Expectation, Key, Keys, Part, REFUSED, Shape, broken_record};
 use crate::outcome::{Failure, Reason};
 use crate::spec::{
     Action, Capture, Context, DEFAULT_TEARDOWN, Done, Listed, Record, Resource, Undo, Undone, Work,
@@ -42,6 +43,8 @@ pub(super) trait Thing: Sized + Send + Sync + 'static {
     const KIND: &'static str;
     /// Its keys. One named `called` is optional and defaults to the name of the run.
     const KEYS: &'static [Key];
+    /// Its keys as documents tell them.
+    const TABLE: &'static [Part] = &[Part::own(Self::KEYS), Part::own(&[REFUSED])];
     /// What it captures, and whether that is secret.
     const WRITES: &'static [(&'static str, bool)];
     /// What is needed to make it: its keys.
@@ -79,6 +82,15 @@ pub(super) trait Thing: Sized + Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 }
+
+/// The key that says what a thing is called.
+pub(super) const fn called(help: &'static str) -> Key {
+    Key::optional("called", NAME, help)
+        .default("`${run.name}`")
+        .recorded()
+}
+
+const NAME: Kind = Kind::new(TEXT.words, "'${run.name}'", TEXT.wrong);
 
 /// A capture that is no secret.
 pub(super) fn open(key: &str, value: impl Into<Value>) -> Capture {

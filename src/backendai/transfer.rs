@@ -16,17 +16,26 @@ use tokio::time::Instant;
 
 use super::api::{Api, accepted, encoded, text};
 use super::deed::Deed;
-use crate::action::{Built, Captures, Expectation, Key, Keys, Reply, Shape};
+use crate::action::kind::{FLAG, INTEGER, MAP, TEXT};
+use crate::action::{Built, CAPTURE, Captures, EXPECT, Expectation, Key, Keys, Part, Reply, Shape};
 use crate::client::{Endpoint, Request};
 use crate::outcome::{Failure, Fault, Reason};
 use crate::spec::{Action, Capture, Context, Done, Work};
 use crate::text::Fields;
 
-/// The keys of a download, beside `expect` and `capture`, which look at the file.
-pub(super) const DOWNLOAD_KEYS: &[Key] = &[
-    Key::required("folder", "the id of the folder"),
-    Key::required("path", "which file"),
-    Key::optional("archive", "true for a directory, which comes as a zip file"),
+/// The keys of a download.
+pub(super) const DOWNLOAD: &[Part] = &[Part::own(DOWNLOAD_KEYS), Part::own(&[EXPECT, CAPTURE])];
+
+/// Those that are plain values.
+const DOWNLOAD_KEYS: &[Key] = &[
+    Key::required("folder", TEXT, "the id of the folder"),
+    Key::required("path", TEXT, "which file"),
+    Key::optional(
+        "archive",
+        FLAG,
+        "whether it is a directory, which comes as a zip file",
+    )
+    .default("false"),
 ];
 
 /// What other clients send at once.
@@ -52,12 +61,18 @@ pub(super) struct Upload;
 impl Deed for Upload {
     const NAME: &'static str = "backendai.upload";
     const KEYS: &'static [Key] = &[
-        Key::required("folder", "the id of the folder"),
-        Key::required("files", "their contents by path: { \"a/b.txt\" = \"…\" }"),
+        Key::required("folder", TEXT, "the id of the folder"),
+        Key::required(
+            "files",
+            MAP,
+            "their contents by path: { \"a/b.txt\" = \"…\" }",
+        ),
         Key::optional(
             "piece",
-            "bytes per request; several are sent if a file is longer. The default is 16 MiB",
-        ),
+            INTEGER,
+            "bytes per request; several are sent if a file is longer",
+        )
+        .default("16 MiB"),
     ];
     const WRITES: &'static [&'static str] = &[];
     type Order = UploadOrder;
@@ -179,7 +194,8 @@ impl Storage {
         what: &str,
         context: &mut Context<'_>,
     ) -> Result<Reached, Failure> {
-        let answer = match context.send_to(&self.endpoint, request).await {
+        let place = context.elsewhere(self.endpoint.clone());
+        let answer = match context.send_to(&place, request).await {
             Ok(answer) => answer,
             Err(failure) if is_lost(&failure) => return Ok(Reached::Lost(failure)),
             Err(failure) => return Err(failure),
@@ -259,7 +275,8 @@ impl Download {
         let mut request = Request::new(Method::GET, storage.path);
         request.reuse = true;
         let begun = Instant::now();
-        let answer = context.send_to(&storage.endpoint, request).await?;
+        let place = context.elsewhere(storage.endpoint);
+        let answer = context.send_to(&place, request).await?;
         let reason = Reason::of_status(answer.status);
         let reply = Reply::new(answer, begun.elapsed(), reason);
         self.expect

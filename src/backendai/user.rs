@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::api::{Api, Patience, filled, text};
 use super::folder::{self, quoted};
-use super::thing::{Ids, Thing, id, only, open};
+use super::thing::{Ids, Thing, called, id, only, open};
 use crate::action::Key;
+use crate::action::kind::{TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Capture;
@@ -77,14 +78,10 @@ impl Order {
 impl Thing for User {
     const KIND: &'static str = "backendai.user";
     const KEYS: &'static [Key] = &[
-        Key::optional(
-            "called",
-            "its name, before the @; holds ${run.name}, which is the default",
-        )
-        .recorded(),
-        Key::optional("domain", "the domain's name; \"default\" if it is left out"),
-        Key::optional("groups", "ids of projects to be a member of"),
-        Key::optional("resource_policy", "the name of its resource policy"),
+        called("its name, before the @; holds ${run.name}"),
+        Key::optional("domain", TEXT, "the domain's name").default("`\"default\"`"),
+        Key::optional("groups", TEXTS, "ids of projects to be a member of"),
+        Key::optional("resource_policy", TEXT, "the name of its resource policy"),
     ];
     const WRITES: &'static [(&'static str, bool)] =
         &[("id", false), ("email", false), ("keys", true)];

@@ -13,6 +13,7 @@ use super::events::Events;
 use super::session::GONE;
 use super::thing::open;
 use crate::action::Key;
+use crate::action::kind::{Kind, TEXT};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
 
@@ -57,20 +58,28 @@ enum Seen {
     Underway(String),
 }
 
+const UNTIL: Kind = Kind::new(
+    "`\"running\"`, `\"terminated\"`, `\"success\"` or `\"failure\"`",
+    "'running'",
+    "'asleep'",
+);
+
 /// What specs do with it.
 pub(super) struct Await;
 
 impl Deed for Await {
     const NAME: &'static str = "backendai.await";
     const KEYS: &'static [Key] = &[
-        Key::required("session", "the session's id, such as \"${session.id}\""),
-        Key::optional("called", "the session's name; default ${run.name}"),
         Key::required(
-            "until",
-            "\"running\", \"terminated\", \"success\" or \"failure\"",
+            "session",
+            TEXT,
+            "the session's id, such as \"${session.id}\"",
         ),
+        Key::optional("called", TEXT, "the session's name").default("`${run.name}`"),
+        Key::required("until", UNTIL, "what is waited for"),
         Key::optional(
             "reason",
+            TEXT,
             "the reason that the event must give, such as \"task-timeout\"",
         ),
     ];

@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Overrides, Sources};
+use crate::config::{Overrides, Sources, Texts, unreadable};
 use crate::exporter::log;
 use crate::exporter::report::Form;
 use crate::plan::{self, Plan};
 use crate::service;
-use crate::spec::{NamePattern, Selection};
+use crate::spec::{NamePattern, Selection, Target};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ enum Command {
         /// Ask the targets too: what they are like, and which of the selected specs can run there.
         #[arg(long)]
         online: bool,
-        /// Ask only this target; may be repeated.
+        /// Ask only this target, or all of this table's; may be repeated.
         #[arg(long = "target", requires = "online")]
         targets: Vec<String>,
     },
@@ -179,7 +179,7 @@ struct Filter {
     /// Only specs whose name matches; *, ? and […] work as in a shell; may be repeated.
     #[arg(long = "name")]
     names: Vec<NamePattern>,
-    /// Only this target; may be repeated.
+    /// Only this target, or all of this table's; may be repeated.
     #[arg(long = "target")]
     targets: Vec<String>,
 }
@@ -196,10 +196,15 @@ impl Filter {
     /// Keeps what is meant.
     fn apply(&self, plan: &mut Plan) {
         let selection = self.selection();
+        let is_called = Target::is_called;
         plan.scheduled.retain(|spec| {
             let identity = &spec.info.identity;
             selection.selects(&identity.spec, &spec.info.tags)
-                && (self.targets.is_empty() || self.targets.contains(&identity.target))
+                && (self.targets.is_empty()
+                    || self
+                        .targets
+                        .iter()
+                        .any(|by| is_called(&identity.target, by)))
         });
         let scheduled = plan.scheduled.iter();
         let listed: HashSet<_> = scheduled.map(|spec| &spec.info.identity.spec).collect();
@@ -283,12 +288,13 @@ fn serve(path: &Path, listen: Vec<String>, logging: &Logging) -> Exit {
         listen,
         ..Overrides::default()
     };
-    let plan = match compile(path, &overrides) {
-        Ok(plan) => plan,
+    let (plan, texts) = match compile_texts(path, &overrides) {
+        Ok(made) => made,
         Err(exit) => return exit,
     };
+    let origin = service::Origin { texts, overrides };
     match logging.install() {
-        Ok(log) => service::serve(plan, log),
+        Ok(log) => service::serve(plan, origin, log),
         Err(exit) => exit,
     }
 }
@@ -388,9 +394,18 @@ fn check(path: &Path, online: Option<Vec<String>>, logging: &Logging) -> Exit {
 
 /// Reads files and makes the plan; problems and warnings go to standard error.
 fn compile(path: &Path, overrides: &Overrides) -> Result<Plan, Exit> {
-    let plan = Sources::load(path, overrides).and_then(plan::compile);
-    let (problems, result) = match plan {
-        Ok(plan) => (plan.warnings.clone(), Ok(plan)),
+    compile_texts(path, overrides).map(|(plan, _)| plan)
+}
+
+/// The same, with what the plan was made from.
+fn compile_texts(path: &Path, overrides: &Overrides) -> Result<(Plan, Texts), Exit> {
+    let made = Texts::read(path).and_then(|texts| {
+        let mut plan = Sources::of(&texts, overrides).and_then(plan::compile)?;
+        plan.warnings.extend(unreadable(&plan.files));
+        Ok((plan, texts))
+    });
+    let (problems, result) = match made {
+        Ok(made) => (made.0.warnings.clone(), Ok(made)),
         Err(problems) => (problems, Err(Exit::Config)),
     };
     for problem in &problems {

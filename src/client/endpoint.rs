@@ -1,5 +1,6 @@
-//! The base URL of a target, parsed once, so that a request cannot be sent anywhere by mistake.
-//! Who may be reached, and with which credentials, is the configuration's business.
+//! Where a target is, parsed once, so that nothing can be sent anywhere by mistake: the base URL of
+//! one that speaks HTTP, or host and port. Who may be reached, and with which credentials, is the
+//! configuration's business.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,12 +15,39 @@ use super::transport::Transport;
 /// Where a target is: scheme, host, port and perhaps a base path; and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    tls: bool,
+    scheme: Scheme,
     host: String,
     name: ServerName<'static>,
     port: u16,
     base_path: String,
     transport: Arc<Transport>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Tcp,
+    Tls,
+}
+
+impl Scheme {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    const fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Tcp | Self::Tls => None,
+        }
+    }
 }
 
 /// A text that is no endpoint. It is never repeated in the message: what is wrong with it may be
@@ -29,6 +57,15 @@ pub enum EndpointError {
     /// No scheme, or another one.
     #[error("an endpoint begins with http:// or https://: write \"http://shop.example:8080\"")]
     Scheme,
+    /// The same, where no HTTP is spoken.
+    #[error("it begins with tcp:// or tls://: write \"tcp://mail.example:25\"")]
+    WireScheme,
+    /// None, where there is none by default.
+    #[error("the port is missing: write \"mail.example:25\"")]
+    NoPort,
+    /// Something after the port, where it is the end.
+    #[error("it ends with its port: write \"mail.example:25\"")]
+    NotOnlyHostAndPort,
     /// `user:password@`.
     #[error("an endpoint holds no user and no password: write them as the target's auth")]
     UserInfo,
@@ -36,13 +73,15 @@ pub enum EndpointError {
     #[error("an endpoint has no query and no fragment: end it before the `?` or `#`")]
     Suffix,
     /// An IPv6 address without brackets.
-    #[error("an ipv6 address stands in brackets: write \"http://[2001:db8::1]:8080\"")]
+    #[error("an ipv6 address stands in brackets: write \"[2001:db8::1]:8080\"")]
     Brackets,
     /// Neither a name nor an address.
-    #[error("the host is neither a dns name nor an ip address: write \"http://shop.example\"")]
+    #[error(
+        "the host is neither a dns name nor an ip address: write \"shop.example\" or \"192.0.2.1\""
+    )]
     Host,
     /// No number, or 0.
-    #[error("the port is not a number from 1 to 65535: write \"http://shop.example:8080\"")]
+    #[error("the port is not a number from 1 to 65535: write \"shop.example:8080\"")]
     Port,
     /// Characters that no path can hold, or dot segments.
     #[error("the base path is not percent-encoded, or has a `.` or `..` for a segment")]
@@ -53,9 +92,9 @@ impl Endpoint {
     /// Reads `http://host`, `https://host:port/base/path` and the like.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
             _ => return Err(EndpointError::Scheme),
         };
         if rest.contains(['?', '#']) {
@@ -71,13 +110,45 @@ impl Endpoint {
             return Err(EndpointError::Path);
         }
         Ok(Self {
-            tls,
+            scheme,
             host,
             name,
-            port: port.unwrap_or(default_port(tls)),
+            port: port.or(scheme.default_port()).ok_or(EndpointError::Port)?,
             base_path: base_path.to_owned(),
             transport: Arc::default(),
         })
+    }
+
+    /// Reads `tcp://host:port` or `tls://host:port`.
+    pub fn parse_wire(text: &str) -> Result<Self, EndpointError> {
+        let (scheme, authority) = text.split_once("://").ok_or(EndpointError::WireScheme)?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "tcp" => Scheme::Tcp,
+            "tls" => Scheme::Tls,
+            _ => return Err(EndpointError::WireScheme),
+        };
+        if authority.contains(['/', '?', '#', '@']) {
+            return Err(EndpointError::NotOnlyHostAndPort);
+        }
+        let (host, name, port) = host_and_port(authority)?;
+        Ok(Self {
+            scheme,
+            host,
+            name,
+            port: port.ok_or(EndpointError::NoPort)?,
+            base_path: String::new(),
+            transport: Arc::default(),
+        })
+    }
+
+    /// Host and port of this endpoint, to say something else there than HTTP.
+    #[must_use]
+    pub fn wire(&self, tls: bool) -> Self {
+        Self {
+            scheme: if tls { Scheme::Tls } else { Scheme::Tcp },
+            base_path: String::new(),
+            ..self.clone()
+        }
     }
 
     /// The same place, reached in this way.
@@ -99,14 +170,14 @@ impl Endpoint {
         Ok((Self::parse(&url[..end])?, path))
     }
 
-    /// `http` or `https`.
+    /// `http`, `https`, `tcp` or `tls`.
     pub fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+        self.scheme.as_str()
     }
 
-    /// Whether it is `https`.
+    /// Whether TLS is spoken from the beginning: `https` or `tls`.
     pub fn is_tls(&self) -> bool {
-        self.tls
+        matches!(self.scheme, Scheme::Https | Scheme::Tls)
     }
 
     /// The host as a URL has it: in lower case, an IPv6 address in brackets.
@@ -121,7 +192,7 @@ impl Endpoint {
 
     /// Host and port as the `host` header has them: without the scheme's own port.
     pub fn authority(&self) -> String {
-        if self.port == default_port(self.tls) {
+        if Some(self.port) == self.scheme.default_port() {
             self.host.clone()
         } else {
             self.host_port()
@@ -167,6 +238,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request may have this path and query.
+    pub fn takes(&self, path: &str) -> bool {
+        self.uri(path).is_some()
+    }
+
     /// The request target of this path and query.
     pub(super) fn uri(&self, path: &str) -> Option<Uri> {
         // Looked at alone: after a base path, `.evil` or nothing at all would pass.
@@ -179,10 +255,6 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin(), self.base_path)
     }
-}
-
-const fn default_port(tls: bool) -> u16 {
-    if tls { 443 } else { 80 }
 }
 
 type Authority = (String, ServerName<'static>, Option<u16>);
@@ -312,6 +384,34 @@ mod tests {
             ("http://a/b/../c", EndpointError::Path),
         ] {
             assert_eq!(Endpoint::parse(text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_speaks_no_http_has_host_and_port_and_nothing_else() {
+        for (text, shown, tls) in [
+            ("tcp://Mail.Example:25", "tcp://mail.example:25", false),
+            ("TLS://[2001:db8::1]:443", "tls://[2001:db8::1]:443", true),
+        ] {
+            let endpoint = Endpoint::parse_wire(text).unwrap();
+            assert_eq!((&*endpoint.to_string(), endpoint.is_tls()), (shown, tls));
+        }
+        let http = Endpoint::parse("https://a/v1").unwrap();
+        assert_eq!(http.wire(false).to_string(), "tcp://a:443");
+        assert_eq!(http.wire(true).to_string(), "tls://a:443");
+        for (text, error) in [
+            ("mail.example:25", EndpointError::WireScheme),
+            ("http://mail.example:25", EndpointError::WireScheme),
+            ("tcp://mail.example", EndpointError::NoPort),
+            ("tls://[::1]", EndpointError::NoPort),
+            ("tcp://::1", EndpointError::Brackets),
+            ("tcp://a:0", EndpointError::Port),
+            ("tcp://:25", EndpointError::Host),
+            ("tcp://a:25/", EndpointError::NotOnlyHostAndPort),
+            ("tcp://a:25?b", EndpointError::NotOnlyHostAndPort),
+            ("tcp://user:hush@a:25", EndpointError::NotOnlyHostAndPort),
+        ] {
+            assert_eq!(Endpoint::parse_wire(text).unwrap_err(), error, "{text}");
         }
     }
 

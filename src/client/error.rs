@@ -14,6 +14,8 @@ use tokio_tungstenite::tungstenite;
 
 use super::decode::Broken;
 use super::endpoint::Endpoint;
+use super::tls::blame;
+use super::unmeasured::Unresolved;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::SecretError;
 
@@ -124,6 +126,29 @@ pub enum ClientError {
         /// Why.
         source: Box<tungstenite::Error>,
     },
+    /// A connection that no HTTP is spoken over broke off.
+    #[error("the connection to {to} broke off")]
+    Lost {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something came in the clear that nobody had asked for, right before a handshake: what it
+    /// says would pass for a part of what comes after, and anybody could have put it in.
+    #[error("{to} said more than was asked for before the tls handshake")]
+    Injected {
+        /// Host and port.
+        to: String,
+    },
+    /// A request that is not measured got no answer, or not all of it.
+    #[error("no http answer from {to}")]
+    Fetch {
+        /// Host and port.
+        to: String,
+        /// Why.
+        source: reqwest::Error,
+    },
     /// An answer, event or message is longer than allowed; the rest was not read.
     #[error("{what} from {to} is longer than {limit} bytes")]
     TooLong {
@@ -210,6 +235,21 @@ impl ClientError {
         Self::WebSocket { to, source }
     }
 
+    pub(super) fn lost(endpoint: &Endpoint, source: io::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Lost { to, source }
+    }
+
+    pub(super) fn injected(endpoint: &Endpoint) -> Self {
+        let to = endpoint.host_port();
+        Self::Injected { to }
+    }
+
+    pub(super) fn fetch(endpoint: &Endpoint, source: reqwest::Error) -> Self {
+        let to = endpoint.host_port();
+        Self::Fetch { to, source }
+    }
+
     pub(super) fn too_long(endpoint: &Endpoint, what: &'static str, limit: u64) -> Self {
         let to = endpoint.host_port();
         Self::TooLong { what, to, limit }
@@ -226,17 +266,28 @@ impl ClientError {
             Self::File { .. } | Self::Secret { .. } => Cause::Secret.into(),
             Self::Path => Cause::Input.into(),
             Self::Resolve { .. } => Reason::Dns.into(),
-            Self::Connect { .. } if self.errnos().any(|errno| errno == Errno::TIMEDOUT) => {
+            Self::Connect { .. } | Self::Fetch { .. }
+                if self.errnos().any(|errno| errno == Errno::TIMEDOUT) =>
+            {
                 Reason::Timeout.into()
             }
             Self::Connect { .. } | Self::Proxy { .. } => Reason::Connect.into(),
             Self::Tls { .. } => Reason::Tls.into(),
             // In TLS 1.3 a server refuses our side of the handshake only after we think it done.
-            Self::Answer { .. } if causes(self).any(<dyn Error>::is::<rustls::Error>) => {
+            Self::Answer { .. } | Self::Lost { .. } | Self::Fetch { .. }
+                if causes(self).any(<dyn Error>::is::<rustls::Error>) =>
+            {
                 Reason::Tls.into()
             }
+            Self::Fetch { .. } if causes(self).any(<dyn Error>::is::<Unresolved>) => {
+                Reason::Dns.into()
+            }
+            Self::Fetch { source, .. } if source.is_connect() => Reason::Connect.into(),
             Self::Answer { .. }
+            | Self::Lost { .. }
+            | Self::Injected { .. }
             | Self::Body { .. }
+            | Self::Fetch { .. }
             | Self::Version { .. }
             | Self::Coding { .. }
             | Self::Handshake { .. }
@@ -258,7 +309,10 @@ impl ClientError {
             | Self::Tls { .. }
             | Self::Version { .. } => Effect::Nothing,
             Self::Answer { .. }
+            | Self::Lost { .. }
+            | Self::Injected { .. }
             | Self::Body { .. }
+            | Self::Fetch { .. }
             | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }
@@ -298,8 +352,14 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 
 /// The error and its causes in one line; one that only repeats what was said is left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
+    // An `io::Error` says what the error that it wraps says.
+    let wraps = |error: &io::Error| error.get_ref().is_some();
+    let own = causes(error).filter(|cause| !cause.downcast_ref().is_some_and(wraps));
+    own.fold(String::new(), |text, cause| {
+        let cause = match cause.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(wrong)) => blame(wrong),
+            _ => cause.to_string(),
+        };
         match text.is_empty() {
             true => cause,
             false if text.contains(&cause) => text,

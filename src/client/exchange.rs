@@ -37,7 +37,7 @@ pub(super) struct Connection {
 enum Speaks {
     One {
         sender: http1::SendRequest<Full<Bytes>>,
-        driver: http1::Connection<TokioIo<Pipe>, Full<Bytes>>,
+        driver: Box<http1::Connection<TokioIo<Pipe>, Full<Bytes>>>,
     },
     Two {
         sender: http2::SendRequest<Full<Bytes>>,
@@ -50,6 +50,7 @@ impl Connection {
     /// Speaks HTTP/1.1 over this pipe.
     pub(super) async fn http1(pipe: Pipe) -> hyper::Result<Self> {
         let (sender, driver) = http1::handshake(TokioIo::new(pipe)).await?;
+        let driver = Box::new(driver);
         Ok(Self::new(Speaks::One { sender, driver }))
     }
 
@@ -133,16 +134,26 @@ impl Connection {
 
     /// Says goodbye, as TLS wants it, but does not wait for an answer.
     pub(super) async fn close(self) {
-        let ended = self.ended;
-        let mut driver = self.speaks.into_driver();
-        poll_fn(|context| {
-            if !ended {
-                // However that goes, the exchange is over.
-                let _ = driver(context);
+        // However that goes, the exchange is over.
+        match self.speaks {
+            _ if self.ended => {}
+            Speaks::One { sender, mut driver } => {
+                drop(sender);
+                once(|context| Pin::new(&mut driver).poll(context).is_ready()).await;
             }
-            Poll::Ready(())
-        })
-        .await;
+            Speaks::Two {
+                sender,
+                mut driver,
+                tasks,
+            } => {
+                drop(sender);
+                once(|context| {
+                    tasks.poll(context);
+                    Pin::new(&mut driver).poll(context).is_ready()
+                })
+                .await;
+            }
+        }
     }
 
     /// Takes the pipe back, and what came over it already, when both sides have agreed to go on
@@ -185,27 +196,15 @@ impl Speaks {
             }
         }
     }
+}
 
-    /// What is left to be driven when nothing more is to be sent.
-    fn into_driver(self) -> Box<dyn FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>> + Send> {
-        match self {
-            Self::One { sender, mut driver } => {
-                drop(sender);
-                Box::new(move |context| Pin::new(&mut driver).poll(context))
-            }
-            Self::Two {
-                sender,
-                mut driver,
-                tasks,
-            } => {
-                drop(sender);
-                Box::new(move |context| {
-                    tasks.poll(context);
-                    Pin::new(&mut driver).poll(context)
-                })
-            }
-        }
-    }
+/// Polls something once, and is content with that.
+async fn once(mut poll: impl FnMut(&mut Context<'_>) -> bool) {
+    poll_fn(|context| {
+        poll(context);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The message with its host in the address, where HTTP/2 wants it.

@@ -1,15 +1,16 @@
 //! The one measured HTTP client: one attempt at one address, its phases timed, its errors
-//! classified.
+//! classified. What we ask for ourselves goes another way, not measured (`unmeasured`).
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
-//! [`Client::open`] and [`Client::upgrade`] gave, drops everything it began, because the connection
+//! [`Client::open`], [`Client::upgrade`] and [`Client::dial`] gave, drops everything it began, because the connection
 //! is driven inside the caller's future; only a name being resolved by the system cannot be called
 //! back.
 
 mod connect;
 mod cookies;
 mod decode;
+mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
@@ -22,6 +23,7 @@ mod tasks;
 mod tests;
 mod tls;
 mod transport;
+mod unmeasured;
 mod websocket;
 
 use std::collections::HashMap;
@@ -41,6 +43,7 @@ use self::stopwatch::{Phase, Stopwatch};
 use self::tls::Sessions;
 use crate::event::HttpPhases;
 
+pub use self::dialog::{Dialog, LONGEST_LINE};
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::ClientError;
 pub use self::proxy::{Proxy, ProxyKind};
@@ -310,7 +313,9 @@ impl Client {
             tls,
             speak,
         };
-        let (connection, head) = way.request_head(kept, message, &mut watch).await?;
+        // Boxed, because a handshake takes some room, and every future around it would have that.
+        let asked = Box::pin(way.request_head(kept, message, &mut watch)).await;
+        let (connection, head) = asked?;
         connections.cookies.keep(endpoint, &uri, head.headers());
         Ok((Stream::new(head, connection, endpoint, limit), watch))
     }

@@ -46,6 +46,18 @@ impl Stream {
         }
     }
 
+    /// The answer as far as it is known: without a body.
+    #[must_use]
+    pub fn head(&self) -> Answer {
+        Answer {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: Bytes::new(),
+            version: self.version,
+            session: self.connection.session().cloned(),
+        }
+    }
+
     /// The next piece, of whatever length it comes in; `None` at the end of the body. It may be
     /// dropped while it waits (the other branch of a `select!` won) and called again.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {

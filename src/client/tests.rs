@@ -3,6 +3,7 @@
 mod failures;
 mod server;
 mod streams;
+mod unmeasured;
 mod websockets;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,14 +12,15 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
-    RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind,
+    ProtocolVersion, RootCertStore, SignatureScheme,
 };
 use rustls_native_certs::{CertificateResult, load_native_certs};
 use tokio::task::spawn_blocking;
 
 use super::error::ClientError;
 use super::transport::Trust;
+use crate::text::{moment, rfc3339, roughly};
 
 /// What a TLS handshake came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +33,8 @@ pub struct Session {
     pub resumed: bool,
     /// The certificates that the server sent, its own first.
     pub certificates: Vec<CertificateDer<'static>>,
-    /// The protocol that was agreed on.
-    pub(super) protocol: Option<Vec<u8>>,
+    /// The protocol that was agreed on by ALPN.
+    pub protocol: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -130,6 +132,11 @@ fn unusable(file: &Path, error: pem::Error) -> ClientError {
     }
 }
 
+/// Trusts nobody.
+pub(super) fn nobody() -> Result<ClientConfig, ClientError> {
+    configure(&Trust::default(), Arc::new(RootCertStore::empty()))
+}
+
 fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match found {
@@ -205,6 +212,55 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What is wrong with a certificate, in words and dates; rustls has numbers and names of types.
+pub(super) fn blame(wrong: &CertificateError) -> String {
+    let date = |time: &UnixTime| rfc3339(moment(time.as_secs()));
+    let between = |from: &UnixTime, to: &UnixTime| {
+        let seconds = to.as_secs().saturating_sub(from.as_secs());
+        roughly(Duration::from_secs(seconds))
+    };
+    match wrong {
+        CertificateError::ExpiredContext { time, not_after } => {
+            let ago = between(not_after, time);
+            format!("the certificate expired at {}, {ago} ago", date(not_after))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let (from, left) = (date(not_before), between(time, not_before));
+            format!("the certificate is not valid before {from}, in {left}")
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let expected = expected.to_str();
+            if presented.is_empty() {
+                return format!("the certificate is for nobody, expected {expected}");
+            }
+            let names: Vec<_> = presented.iter().take(10).map(|name| bare(name)).collect();
+            let more = if presented.len() > names.len() {
+                " and others"
+            } else {
+                ""
+            };
+            let names = names.join(", ");
+            format!("the certificate is for {names}{more}, expected {expected}")
+        }
+        CertificateError::UnknownIssuer => {
+            "nobody who is trusted has signed the certificate".to_owned()
+        }
+        other => format!("the certificate is refused: {other}"),
+    }
+}
+
+/// The name in `DnsName("shop.example")` or `IpAddress(192.0.2.1)`.
+fn bare(shown: &str) -> &str {
+    let inner = ["DnsName(", "IpAddress("]
+        .iter()
+        .find_map(|kind| shown.strip_prefix(kind));
+    let inner = inner.and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(shown).trim_matches('"')
 }
 
 #[cfg(test)]

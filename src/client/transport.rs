@@ -128,6 +128,16 @@ impl Transport {
         Arc::new(Self::new(self.family, self.proxy.clone(), trust))
     }
 
+    /// The same way, but the certificate has to name somebody else.
+    #[must_use]
+    pub fn naming(&self, name: ServerName<'static>) -> Arc<Self> {
+        let trust = Trust {
+            server_name: Some(name),
+            ..self.trust.clone()
+        };
+        Arc::new(Self::new(self.family, self.proxy.clone(), trust))
+    }
+
     /// The TLS configuration, without protocols and without resumption.
     pub(super) async fn config(
         &self,

@@ -1,9 +1,12 @@
 //! The daemon's configuration: text becomes typed settings, every problem is noted.
 //!
-//! Nothing is looked up here beyond the file itself: files are read by [`Sources`], specs are
-//! understood by `plan`.
+//! Nothing is looked up here beyond the file itself: files are read by [`Sources`] and from a
+//! [`Shelf`], specs are understood by `plan`.
 
+mod members;
+mod oauth2;
 mod settings;
+mod shelf;
 mod sources;
 mod targets;
 mod transport;
@@ -19,7 +22,8 @@ use crate::event::StateRule;
 use crate::spec::{Selection, Target};
 use crate::text::At;
 
-pub use sources::{Source, Sources};
+pub use shelf::{Bare, File, Folder, Seen, Shelf};
+pub use sources::{Source, Sources, Texts, unreadable};
 
 /// The port that `serve` listens on when nothing says otherwise. Not yet registered in the
 /// Prometheus project's list of default port allocations.
@@ -55,8 +59,10 @@ pub struct Settings {
     pub limits: BTreeMap<String, u32>,
     /// Targets by name.
     pub targets: BTreeMap<String, TargetSettings>,
-    /// The names of all targets, also of those with problems.
+    /// The names of all `[target.…]` tables, also of those with problems.
     pub target_names: Vec<String>,
+    /// What the targets files were when they were read.
+    pub targets_files: Seen,
     /// Probes in the order of the file.
     pub probes: Vec<Probe>,
     /// The file as a whole, for problems that are about what is not in it.
@@ -64,6 +70,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The targets that a probe on this table means.
+    pub fn targets_of(&self, table: &str) -> impl Iterator<Item = &TargetSettings> {
+        let targets = self.targets.values();
+        targets.filter(move |target| target.table == table)
+    }
+
     /// The targets without what only plans need.
     #[must_use]
     pub fn target_map(&self) -> BTreeMap<String, Arc<Target>> {
@@ -88,7 +100,9 @@ pub struct Patience {
 pub struct TargetSettings {
     /// The target.
     pub target: Arc<Target>,
-    /// Its `vars`.
+    /// The table that says how it is: its own, or that of all the members of targets files.
+    pub table: String,
+    /// Its `vars`, nearest first.
     pub vars: Vec<Param>,
 }
 

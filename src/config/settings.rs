@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::shelf::{Seen, Shelf};
 use super::{
     DEFAULT_PORT, LONGEST_INSTANCE, Overrides, Param, Patience, Probe, Settings, default_instance,
 };
@@ -19,7 +20,13 @@ const MOST_RUNS: u64 = 10_000;
 
 impl Settings {
     /// Reads the document; what is wrong goes to `notes`, and a default takes its place.
-    pub fn read(document: &Table, overrides: &Overrides, notes: &mut Notes) -> Self {
+    /// Targets files are on the shelf.
+    pub fn read(
+        document: &Table,
+        overrides: &Overrides,
+        shelf: &dyn Shelf,
+        notes: &mut Notes,
+    ) -> Self {
         let mut fields = Fields::new(document, "", None, notes);
         let mut settings = Self::defaults(At::file(&document.at.file));
         settings.read_server(&mut fields);
@@ -41,7 +48,9 @@ impl Settings {
         if let Some(mut limits) = fields.table("limits") {
             settings.limits = read_limits(&mut limits);
         }
-        settings.targets = super::targets::read(&mut fields, settings.concurrency, overrides);
+        let (targets, seen) =
+            super::targets::read(&mut fields, settings.concurrency, overrides, shelf);
+        (settings.targets, settings.targets_files) = (targets, seen);
         settings.target_names = match document.get("target").map(|entry| &entry.node.raw) {
             Some(Raw::Table(targets)) => targets.entries.iter().map(|e| e.key.clone()).collect(),
             _ => Vec::new(),
@@ -82,6 +91,7 @@ impl Settings {
             limits: BTreeMap::new(),
             targets: BTreeMap::new(),
             target_names: Vec::new(),
+            targets_files: Seen::default(),
             probes: Vec::new(),
             at,
         }

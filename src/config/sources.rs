@@ -1,13 +1,10 @@
 //! Reads the configuration file and the spec files it names: the only I/O before the plan.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::shelf::{Bare, File, Folder, Shelf, read};
 use super::{Overrides, Settings};
-use crate::text::{At, Notes, Problem, Table, parse};
-
-/// No file of ours comes near; a larger one is something else, given by mistake.
-const LARGEST_FILE: u64 = 4 << 20;
+use crate::text::{NamedFile, Notes, Problem, Table, parse};
 
 /// A file of `config/specs/backendai`, by its name.
 macro_rules! built_in {
@@ -42,6 +39,73 @@ pub struct Source {
     pub built_in: bool,
 }
 
+/// The texts of a configuration: what it says itself, and its spec files. Targets files are not
+/// among them, so that a change of those can be taken on alone.
+#[derive(Debug)]
+pub struct Texts {
+    path: PathBuf,
+    config: String,
+    specs: Vec<(String, String)>,
+    /// What is wrong with the spec files' paths.
+    problems: Vec<Problem>,
+}
+
+impl Texts {
+    /// Reads `path` and the spec files it names.
+    ///
+    /// # Errors
+    /// All problems, if the configuration file itself cannot be read or is no TOML.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let name = path.display().to_string();
+        let config = read(path).map_err(|problem| vec![problem])?;
+        let document = parse(&name, &config)?;
+        // Its problems are noted when it is read in earnest.
+        let notes = &mut Notes::default();
+        let settings = Settings::read(&document, &Overrides::default(), &Bare, notes);
+        let mut texts = Self {
+            path: path.to_owned(),
+            config,
+            specs: Vec::new(),
+            problems: Vec::new(),
+        };
+        for (pattern, at) in &settings.specs {
+            let found = match Folder::of(path).files(pattern) {
+                Ok(found) if found.is_empty() => Err(format!("`{pattern}` names no file")),
+                found => found,
+            };
+            match found {
+                Ok(files) => files.into_iter().for_each(|file| texts.add(file)),
+                Err(what) => {
+                    let help =
+                        "write a path relative to this file; *, ? and […] work as in a shell";
+                    let problem = Problem::error(at, "tester.specs", what, help);
+                    texts.problems.push(problem);
+                }
+            }
+        }
+        Ok(texts)
+    }
+
+    fn add(&mut self, file: File) {
+        match file.text {
+            Ok(text) => self.specs.push((file.name, text)),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the configuration's files are.
+    #[must_use]
+    pub fn folder(&self) -> Folder {
+        Folder::of(&self.path)
+    }
+}
+
 /// Everything that a plan is made from.
 #[derive(Debug)]
 pub struct Sources {
@@ -54,28 +118,31 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads `path` and the spec files it names.
+    /// Reads `path` and the files it names.
     ///
     /// # Errors
     /// All problems, if the configuration file itself cannot be read or is no TOML. Anything
     /// less goes to the notes.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
-        let name = path.display().to_string();
-        let text = read(path).map_err(|problem| vec![problem])?;
-        let mut sources = Self::from_text(&name, &text, overrides)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let state_dir = folder.join(&sources.settings.state_dir);
+        Self::of(&Texts::read(path)?, overrides)
+    }
+
+    /// What these texts say, with the targets files as they are now.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(texts: &Texts, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
+        let name = texts.path.display().to_string();
+        let folder = texts.folder();
+        let mut sources = Self::from_texts(&name, &texts.config, overrides, &folder)?;
+        let state_dir = folder.path(&sources.settings.state_dir);
         sources.settings.state_dir = state_dir;
-        for (pattern, at) in sources.settings.specs.clone() {
-            match files(folder, &pattern) {
-                Ok(files) => files.iter().for_each(|file| sources.add_file(file)),
-                Err(what) => {
-                    let help =
-                        "write a path relative to this file; *, ? and […] work as in a shell";
-                    let problem = Problem::error(&at, "tester.specs", what, help);
-                    sources.notes.problems.push(problem);
-                }
-            }
+        sources
+            .notes
+            .problems
+            .extend(texts.problems.iter().cloned());
+        for (name, text) in &texts.specs {
+            sources.add(name, text, false);
         }
         Ok(sources)
     }
@@ -85,9 +152,22 @@ impl Sources {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_text(name: &str, text: &str, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
+        Self::from_texts(name, text, overrides, &Bare)
+    }
+
+    /// The same from a text, with targets files from a shelf.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_texts(
+        name: &str,
+        text: &str,
+        overrides: &Overrides,
+        shelf: &dyn Shelf,
+    ) -> Result<Self, Vec<Problem>> {
         let document = parse(name, text)?;
         let mut notes = Notes::default();
-        let settings = Settings::read(&document, overrides, &mut notes);
+        let settings = Settings::read(&document, overrides, shelf, &mut notes);
         let mut sources = Self {
             settings,
             specs: Vec::new(),
@@ -106,69 +186,16 @@ impl Sources {
             Err(problems) => self.notes.problems.extend(problems),
         }
     }
-
-    fn add_file(&mut self, path: &Path) {
-        match read(path) {
-            Ok(text) => self.add(&path.display().to_string(), &text, false),
-            Err(problem) => self.notes.problems.push(problem),
-        }
-    }
 }
 
-/// The files that a pattern means, sorted. None at all is a mistake.
-fn files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    // The folder is the user's own and may hold characters that mean something in a pattern.
-    let folder = glob::Pattern::escape(&folder.display().to_string());
-    let full = Path::new(&folder).join(pattern).display().to_string();
-    let paths =
-        glob::glob(&full).map_err(|error| format!("`{pattern}` is not a pattern: {error}"))?;
-    let mut files = Vec::new();
-    for path in paths {
-        files.push(path.map_err(|error| format!("cannot read {}", error.path().display()))?);
-    }
-    if files.is_empty() {
-        return Err(format!("`{pattern}` names no file"));
-    }
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<String, Problem> {
-    let name = path.display().to_string();
-    let problem = |what: String, help: &str| Problem::error(&At::file(&name), "", what, help);
-    let unreadable = |error: std::io::Error| {
-        let what = format!("cannot be read: {error}");
-        problem(
-            what,
-            "check the path and its permissions; --config.file names the configuration",
-        )
+/// A warning for each file that cannot be read now: whoever runs later may find it.
+#[must_use]
+pub fn unreadable(files: &[NamedFile]) -> Vec<Problem> {
+    let warning = |file: &NamedFile| {
+        let error = std::fs::File::open(&file.path).err()?;
+        let what = format!("cannot read {}: {error}", file.path.display());
+        let help = "check the path, which is relative to this file, and its permissions";
+        Some(Problem::warning(&file.at, &file.key, what, help))
     };
-    // Asked before it is opened: that alone would wait for ever for somebody to write to a pipe.
-    let kind = std::fs::metadata(path).map_err(unreadable)?;
-    if kind.is_dir() {
-        return Err(problem("is a directory".into(), "name a file"));
-    }
-    if !kind.is_file() {
-        return Err(problem("is a pipe or a device".into(), "name a file"));
-    }
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(problem(
-            "is larger than 4 MiB".into(),
-            "split it, or name the right file",
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|byte| *byte == b'\n').count();
-        let at = At {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: 1,
-            ..At::file(&name)
-        };
-        Problem::error(&at, "", "is not UTF-8 text", "save the file as UTF-8")
-    })
+    files.iter().filter_map(warning).collect()
 }

@@ -4,26 +4,29 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::members::{self, Member};
 use super::settings::{is_name, params};
+use super::shelf::{Seen, Shelf};
 use super::{Overrides, TargetSettings};
 use crate::backendai::KeyPair;
-use crate::client::Endpoint;
+use crate::client::{Endpoint, EndpointError, Transport};
 use crate::secret::{Secret, SecretSource};
 use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
 use crate::text::{Entry, Fields, Problem, Raw};
 
-const SECRET_HELP: &str =
+pub(super) const SECRET_HELP: &str =
     "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" } (systemd's LoadCredential=)";
 
-/// Reads every target.
+/// Reads every target, and says what the targets files were then.
 pub(super) fn read(
     fields: &mut Fields<'_, '_>,
     concurrency: u32,
     overrides: &Overrides,
-) -> BTreeMap<String, TargetSettings> {
-    let mut targets = BTreeMap::new();
+    shelf: &dyn Shelf,
+) -> (BTreeMap<String, TargetSettings>, Seen) {
+    let (mut targets, mut seen) = (BTreeMap::new(), Seen::default());
     let Some(mut table) = fields.table("target") else {
-        return targets;
+        return (targets, seen);
     };
     for entry in table.entries() {
         if !is_name(&entry.key) {
@@ -31,20 +34,43 @@ pub(super) fn read(
             table.problem(&entry.key, "is not a name for a target", help);
         }
         let endpoint = overrides.endpoints.get(&entry.key).map(String::as_str);
-        let target = table
-            .table_of(entry)
-            .and_then(|fields| read_one(fields, &entry.key, concurrency, endpoint));
-        targets.extend(target.map(|target| (entry.key.clone(), target)));
+        let Some(fields) = table.table_of(entry) else {
+            continue;
+        };
+        let mut files = |pattern: &str| seen.files(shelf, pattern);
+        let read = read_one(fields, &entry.key, concurrency, endpoint, &mut files);
+        let read = read.unwrap_or_default().into_iter();
+        targets.extend(read.map(|target| (target.target.name.clone(), target)));
     }
-    targets
+    (targets, seen)
 }
 
+/// What a table's targets authenticate with.
+enum Login {
+    /// The same for all of them: a token is asked for once.
+    Shared(Arc<dyn Auth>),
+    /// Access key and secret key.
+    Keys((SecretSource, SecretSource)),
+}
+
+impl Login {
+    /// For one target: each has its own key pair, because that remembers what its manager answered.
+    fn auth(&self) -> Arc<dyn Auth> {
+        match self {
+            Self::Shared(auth) => Arc::clone(auth),
+            Self::Keys((access, secret)) => Arc::new(KeyPair::new(access.clone(), secret.clone())),
+        }
+    }
+}
+
+/// Reads one table: one target, or as many as its targets files name.
 fn read_one(
     mut fields: Fields<'_, '_>,
     name: &str,
     concurrency: u32,
     endpoint: Option<&str>,
-) -> Option<TargetSettings> {
+    files: &mut members::Find<'_>,
+) -> Option<Vec<TargetSettings>> {
     let kind_help = format!("write type = {}", TargetKind::help());
     let kind = fields.required_string("type", &kind_help).and_then(|text| {
         let kind = TargetKind::named(&text);
@@ -54,21 +80,25 @@ fn read_one(
         }
         kind
     });
-    let text = fields.required_string(
-        "endpoint",
-        "say where it is, such as \"http://127.0.0.1:8091\"",
-    );
-    let endpoint = endpoint.map(str::to_owned).or(text).and_then(|text| {
-        Endpoint::parse(&text)
-            .map_err(|error| fields.problem("endpoint", error.to_string(), ENDPOINT_HELP))
-            .ok()
-    });
+    let members = if fields.has("targets_file") {
+        members::read(&mut fields, name, kind, files)
+    } else {
+        let endpoint = read_endpoint(&mut fields, kind, endpoint);
+        endpoint.map(|endpoint| vec![Member::alone(name, endpoint)])
+    };
     let transport = Arc::new(super::transport::read(&mut fields));
-    let auth: Option<Arc<dyn Auth>> = match kind {
-        Some(TargetKind::BackendAi) => read_keys(&mut fields).map(|keys| Arc::new(keys) as _),
+    let login = match kind {
+        Some(TargetKind::BackendAi) => read_keys(&mut fields).map(Login::Keys),
+        Some(TargetKind::Tcp) => {
+            if fields.has("auth") {
+                let help = "remove it; what a spec sends may hold ${secret.NAME} of `secrets`";
+                fields.problem("auth", "means nothing to a target of type \"tcp\"", help);
+            }
+            Some(Login::Shared(Arc::new(HeaderAuth::Nobody)))
+        }
         Some(TargetKind::Http | TargetKind::BackendAiWeb) | None => match fields.table("auth") {
-            None => Some(Arc::new(HeaderAuth::Nobody)),
-            Some(table) => read_auth(table).map(|auth| Arc::new(auth) as _),
+            None => Some(Login::Shared(Arc::new(HeaderAuth::Nobody))),
+            Some(table) => read_auth(table, &transport).map(Login::Shared),
         },
     };
     let secrets = fields.table("secrets").map(read_secrets);
@@ -82,24 +112,71 @@ fn read_one(
         .map(|table| params(table.entries()))
         .unwrap_or_default();
     fields.finish();
-    Some(TargetSettings {
+    let (kind, login, secrets) = (kind?, login?, secrets.unwrap_or_default());
+    let target = |member: Member| TargetSettings {
         target: Arc::new(Target {
-            name: name.to_owned(),
-            kind: kind?,
-            endpoint: endpoint?.via(transport),
-            auth: auth?,
-            secrets: secrets.unwrap_or_default(),
+            name: member.name,
+            kind,
+            endpoint: member.endpoint.via(Arc::clone(&transport)),
+            auth: login.auth(),
+            secrets: secrets.clone(),
             concurrency,
         }),
-        vars,
-    })
+        table: name.to_owned(),
+        vars: member.vars.into_iter().chain(vars.clone()).collect(),
+    };
+    Some(members?.into_iter().map(target).collect())
+}
+
+fn read_endpoint(
+    fields: &mut Fields<'_, '_>,
+    kind: Option<TargetKind>,
+    instead: Option<&str>,
+) -> Option<Endpoint> {
+    let text = fields.required_string(
+        "endpoint",
+        "say where it is, such as \"http://127.0.0.1:8091\", or name a targets_file",
+    );
+    let text = instead.map(str::to_owned).or(text)?;
+    parse_endpoint(&text, kind)
+        .map_err(|(error, help)| fields.problem("endpoint", error.to_string(), help))
+        .ok()
 }
 
 const ENDPOINT_HELP: &str =
     "write scheme, host, port and perhaps a path, such as \"https://api.example.org/v2\"";
 
-/// Reads `bearer = …` or `username = …, password = …`.
-fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
+const WIRE_HELP: &str =
+    "write scheme, host and port, such as \"tcp://mail.example:25\" or \"tls://mail.example:993\"";
+
+/// An endpoint as targets of this kind have it; the error is what is wrong, and the remedy.
+pub(super) fn parse_endpoint(
+    text: &str,
+    kind: Option<TargetKind>,
+) -> Result<Endpoint, (EndpointError, &'static str)> {
+    let http = || Endpoint::parse(text).map_err(|error| (error, ENDPOINT_HELP));
+    let wire = || Endpoint::parse_wire(text).map_err(|error| (error, WIRE_HELP));
+    match kind {
+        Some(TargetKind::Tcp) => wire(),
+        Some(_) => http(),
+        // The type has its problem already.
+        None => http().or_else(|error| wire().map_err(|_| error)),
+    }
+}
+
+/// Reads `bearer = …`, or `username = …, password = …`, or `oauth2 = …`.
+fn read_auth(mut fields: Fields<'_, '_>, transport: &Arc<Transport>) -> Option<Arc<dyn Auth>> {
+    if fields.has("oauth2") {
+        let other = ["bearer", "username", "password"].into_iter();
+        let other: Vec<_> = other.filter(|key| fields.has(key)).collect();
+        if let [key, ..] = other.as_slice() {
+            fields.problem(key, "stands beside `oauth2`", AUTH_HELP);
+        }
+        let table = fields.table("oauth2");
+        let auth = table.and_then(|table| super::oauth2::read(table, transport));
+        fields.finish();
+        return auth.map(|auth| Arc::new(auth) as _);
+    }
     let bearer = fields
         .entry("bearer")
         .and_then(|entry| read_secret(&mut fields, entry));
@@ -113,17 +190,19 @@ fn read_auth(mut fields: Fields<'_, '_>) -> Option<HeaderAuth> {
         // What is there but unreadable has its problem already.
         _ if fields.has("bearer") != (fields.has("username") && fields.has("password")) => None,
         _ => {
-            let help = "give either `bearer`, or `username` and `password`";
-            fields.problem("", "is neither bearer nor basic authentication", help);
+            let what = "is neither bearer nor basic authentication nor oauth2";
+            fields.problem("", what, AUTH_HELP);
             None
         }
     };
     fields.finish();
-    auth
+    auth.map(|auth| Arc::new(auth) as _)
 }
 
+const AUTH_HELP: &str = "give either `bearer`, or `username` and `password`, or `oauth2`";
+
 /// Reads the key pair of a Backend.AI user.
-fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {
+fn read_keys(fields: &mut Fields<'_, '_>) -> Option<(SecretSource, SecretSource)> {
     let help = "give the key pair of the user that testerd is to be, such as { file = \"…\" }";
     let mut key = |name: &'static str| {
         if !fields.has(name) {
@@ -139,7 +218,7 @@ fn read_keys(fields: &mut Fields<'_, '_>) -> Option<KeyPair> {
         }
     };
     let (access_key, secret_key) = (key("access_key"), key("secret_key"));
-    Some(KeyPair::new(access_key?, secret_key?))
+    Some((access_key?, secret_key?))
 }
 
 /// Reads what specs read as `${secret.NAME}`.

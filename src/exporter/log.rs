@@ -175,6 +175,10 @@ impl Exporter for Log {
                 tracing::info!(specs = specs.len(), "plan loaded");
             }
             Event::ScheduleStopped { .. } => tracing::info!("schedule stopped"),
+            Event::ConfigRead { accepted: true, .. } => tracing::info!("configuration taken on"),
+            Event::ConfigRead { .. } => {
+                tracing::error!("configuration refused: the running one goes on");
+            }
             Event::SlotsEnded {
                 spec,
                 outcome,

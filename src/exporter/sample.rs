@@ -64,6 +64,7 @@ pub(crate) fn loaded(specs: &[Arc<SpecInfo>], origin: Instant) -> Event {
         specs: specs.iter().map(|spec| (Arc::clone(spec), grid)).collect(),
         pools: pools(),
         origin,
+        since: Duration::ZERO,
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{KnownSpec, like};
 use crate::catalog;
 use crate::config::{Param, Source};
-use crate::spec::TargetKind;
-use crate::text::{At, Fields, Notes, Problem, Raw, Table};
+use crate::spec::{Needs, TargetKind};
+use crate::text::{At, Entry, Fields, Notes, Problem, Raw, Table};
 
 /// A spec as its file declares it.
 pub(super) struct Declared {
@@ -24,8 +24,8 @@ pub(super) struct Declared {
     pub(super) variants: Vec<Variant>,
     /// The whole table.
     pub(super) table: Table,
-    /// The one kind of target that it can run on, if it matters.
-    pub(super) needs: Option<TargetKind>,
+    /// What it needs of a target, if anything.
+    pub(super) needs: Option<Needs>,
     pub(super) built_in: bool,
     replaces_built_in: bool,
 }
@@ -109,21 +109,20 @@ pub(super) fn read(sources: &[Source], notes: &mut Notes) -> Vec<Declared> {
     specs.into_values().collect()
 }
 
-/// The kind of target that the steps of a table need, the inner ones too.
-fn needs(table: &Table) -> Option<TargetKind> {
-    table
-        .entries
-        .iter()
-        .find_map(|entry| match &entry.node.raw {
-            Raw::String(name) if entry.key == "use" => catalog::find(name)?.needs,
-            Raw::Array(items) if ["requires", "wrap", "steps"].contains(&entry.key.as_str()) => {
-                items.iter().find_map(|item| match &item.raw {
-                    Raw::Table(table) => needs(table),
-                    _ => None,
-                })
-            }
-            _ => None,
-        })
+/// What the steps of a table need of a target, the inner ones too.
+fn needs(table: &Table) -> Option<Needs> {
+    let of = |entry: &Entry| match &entry.node.raw {
+        Raw::String(name) if entry.key == "use" => catalog::find(name)?.needs,
+        Raw::Array(items) if ["requires", "wrap", "steps"].contains(&entry.key.as_str()) => {
+            let tables = items.iter().filter_map(|item| match &item.raw {
+                Raw::Table(table) => needs(table),
+                _ => None,
+            });
+            tables.reduce(Needs::and)
+        }
+        _ => None,
+    };
+    table.entries.iter().filter_map(of).reduce(Needs::and)
 }
 
 fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared> {
@@ -161,6 +160,13 @@ fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared>
         }
         kind
     });
+    let needs = needs(&table);
+    if let (Some(kind), Some(needs)) = (target_type, needs)
+        && !needs.fits(kind)
+    {
+        let what = format!("is \"{kind}\", but a step needs {needs}");
+        fields.problem("target_type", what, "remove one of the two");
+    }
     if !fields.has("steps") {
         fields.missing(
             "steps",
@@ -180,7 +186,7 @@ fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared>
         }
     }
     Some(Declared {
-        needs: target_type.or_else(|| needs(&table)),
+        needs: target_type.map(Needs::Kind).or(needs),
         name: name?,
         description,
         tags,

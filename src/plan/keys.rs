@@ -3,11 +3,87 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::action::Entry;
+use crate::action::kind::{DURATION, FLAG, INTEGER, Kind, TABLE, WORD};
+use crate::action::{Entry, Key, Part, UNTIL};
 use crate::catalog;
 use crate::event::Phase;
 use crate::spec::Retry;
 use crate::text::{At, Fields, Raw, ValueTemplate, nearest};
+
+/// The keys that every step has.
+pub const STEP: Part = Part::own(&[
+    Key::required(
+        "name",
+        NAME,
+        "what it is called: unique in its spec, `-` and `_` counting as the same",
+    ),
+    Key::required("use", USE, "which action"),
+    Key::optional("title", WORD, "the same for people"),
+    Key::optional(
+        "timeout",
+        DURATION,
+        "its deadline, retries and waits included",
+    )
+    .default("what is left of the deadline around it; with `always` 10s"),
+    Key::optional("retry", TABLE, "how often it is tried")
+        .of(&[RETRY])
+        .default("once"),
+    Key::optional(
+        "always",
+        FLAG,
+        "whether it runs although a step before it failed",
+    )
+    .default("false"),
+    Key::optional(
+        "allow_failure",
+        FLAG,
+        "whether the run may pass although it fails",
+    )
+    .default("false"),
+    Key::optional("uses", USES, "places of named limits that it takes"),
+    Key::optional(
+        "as",
+        USER,
+        "as whom it is done, on targets that can: the keys of a user",
+    )
+    .default("the target's own user"),
+]);
+
+/// What only those have that may be polled.
+pub const POLLING: Part = Part::own(&[Key::optional(
+    "poll",
+    TABLE,
+    "it is done again until what it waits for holds; the deadline ends it",
+)
+.of(&[Part::own(&[
+    Key::required("every", DURATION, "how long to wait in between"),
+    UNTIL,
+])])]);
+
+/// What only resources have.
+pub const RESOURCE: Part =
+    Part::own(&[
+        Key::optional("teardown_timeout", DURATION, "the deadline of its undoing").default("10s"),
+    ]);
+
+const RETRY: Part = Part::own(&[
+    Key::required("attempts", INTEGER, "how often at most, the first included"),
+    Key::optional("delay", DURATION, "how long to wait in between").default("1s"),
+]);
+
+const NAME: Kind = Kind::new("lower-case words joined by `-` or `_`", "'a-b'", "'A'");
+
+/// Held to no example of its own: which there are is the catalog's.
+const USE: Kind = Kind::new("name of an action", "", "'nothing'");
+
+/// Resources refuse it.
+const USER: Kind = Kind::new("captured keys of a user", "", "");
+
+const USES: Kind = Kind::new(
+    "table: name of a limit to places",
+    "{ gpu = 1 }",
+    "{ gpu = 0 }",
+);
 
 /// The shortest deadline.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
@@ -127,3 +203,6 @@ pub(super) fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
     }
     uses
 }
+
+#[cfg(test)]
+mod tests;

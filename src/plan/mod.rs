@@ -16,12 +16,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::{Probe, Settings, Sources, TargetSettings};
+use crate::contract;
 use crate::event::{Identity, PoolInfo, SpecInfo};
-use crate::spec::Scheduled;
-use crate::text::{Notes, Params, Problem, Severity, nearest};
+use crate::spec::{Needs, Scheduled};
+use crate::text::{NamedFile, Notes, Params, Problem, Severity, nearest};
 
 use declared::{Declared, Variant};
 pub use forecast::Forecast;
+pub use keys::{POLLING, RESOURCE, STEP};
 use lower::Lowered;
 
 /// Everything that will run.
@@ -34,6 +36,8 @@ pub struct Plan {
     pub known: Vec<KnownSpec>,
     /// Problems that do not stop it.
     pub warnings: Vec<Problem>,
+    /// Files that will be read when they are needed.
+    pub files: Vec<NamedFile>,
     /// What it will cost.
     pub forecast: Forecast,
 }
@@ -93,14 +97,18 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         claims: BTreeMap::new(),
         used: BTreeSet::new(),
         scheduled: Vec::new(),
+        series: 0,
+        cut_short: false,
     };
     for probe in &settings.probes {
         compiler.probe(probe);
     }
     compiler.try_unused();
+    let cut_short = compiler.cut_short;
     let scheduled = compiler.scheduled;
     // Built-in specs for a type of target that nobody has are of no interest.
-    let has = |kind| settings.targets.values().any(|t| t.target.kind == kind);
+    let targets = || settings.targets.values();
+    let has = |needs: Needs| targets().any(|t| needs.fits(t.target.kind));
     let known = declared
         .iter()
         .filter(|spec| !spec.built_in || spec.needs.is_none_or(has))
@@ -112,13 +120,22 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
             &settings.at,
             "metrics.series_limit",
             format!(
-                "the plan has {} series, more than {}",
-                forecast.series, settings.series_limit
+                "the plan has {}{} series on {}, more than {}",
+                if cut_short { "at least " } else { "" },
+                forecast.series,
+                match settings.targets.len() {
+                    1 => "1 target".to_owned(),
+                    many => format!("{many} targets"),
+                },
+                settings.series_limit
             ),
-            "select fewer specs, shorten deadlines (they make the histograms long), or raise the limit",
+            "select fewer specs or targets, shorten deadlines (they make the histograms long), or raise the limit",
         ));
     }
-    let mut problems = notes.problems;
+    let (mut problems, mut files) = (notes.problems, notes.files);
+    // Each variant and each target has read them.
+    files.sort();
+    files.dedup();
     problems.sort_by(|a, b| (&a.at, &a.key, &a.what).cmp(&(&b.at, &b.key, &b.what)));
     problems.dedup();
     if problems
@@ -132,6 +149,7 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         scheduled,
         known,
         warnings: problems,
+        files,
         forecast,
     })
 }
@@ -145,13 +163,17 @@ struct Compiler<'a> {
     /// The specs that some probe selected.
     used: BTreeSet<&'a str>,
     scheduled: Vec<Arc<Scheduled>>,
+    /// That these have at least.
+    series: u64,
+    /// Whether there would be more of them.
+    cut_short: bool,
 }
 
 impl<'a> Compiler<'a> {
     fn probe(&mut self, probe: &'a Probe) {
-        let target = self.settings.targets.get(&probe.target);
-        let fits = |spec: &&Declared| match (spec.needs, target) {
-            (Some(kind), Some(target)) => kind == target.target.kind,
+        let targets: Vec<_> = self.settings.targets_of(&probe.target).collect();
+        let fits = |spec: &&Declared| match (spec.needs, targets.first()) {
+            (Some(needs), Some(target)) => needs.fits(target.target.kind),
             _ => true,
         };
         let selected = self.declared.iter();
@@ -164,14 +186,18 @@ impl<'a> Compiler<'a> {
             self.empty_selection(probe);
         }
         self.unknown_params(probe, &selected);
-        self.used
-            .extend(selected.iter().map(|spec| spec.name.as_str()));
-        let Some(target) = target else {
-            return;
-        };
-        for spec in selected {
-            for variant in &spec.variants {
-                self.variant(probe, target, spec, variant);
+        for target in &targets {
+            // A targets file may name many times what there can be: nobody needs their trees.
+            if self.series > self.settings.series_limit {
+                self.cut_short = true;
+                return;
+            }
+            self.used
+                .extend(selected.iter().map(|spec| spec.name.as_str()));
+            for spec in &selected {
+                for variant in &spec.variants {
+                    self.variant(probe, target, spec, variant);
+                }
             }
         }
     }
@@ -186,15 +212,20 @@ impl<'a> Compiler<'a> {
         let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let identity = Identity {
-            target: probe.target.clone(),
+            target: target.target.name.clone(),
             spec: spec.name.clone(),
             variant: parts.join("-"),
         };
         if let Some(other) = self.claims.get(&identity) {
+            // Told once, not for each of the targets that the probe means.
+            let claimed = Identity {
+                target: probe.target.clone(),
+                ..identity
+            };
             let problem = Problem::error(
                 &probe.at,
                 format!("probe.{}", probe.name),
-                format!("`{identity}` is claimed by probe `{}` too", other.name),
+                format!("`{claimed}` is claimed by probe `{}` too", other.name),
                 "exclude it from one of them, or give one an alias: as = \"…\"",
             );
             self.notes.problems.push(problem);
@@ -219,6 +250,7 @@ impl<'a> Compiler<'a> {
             && self.limits_suffice(spec, &lowered)
         {
             let scheduled = self.schedule(probe, target, spec, identity, lowered);
+            self.series += contract::series_alone(&scheduled.info);
             self.scheduled.push(Arc::new(scheduled));
         }
     }
@@ -333,13 +365,13 @@ impl<'a> Compiler<'a> {
 
     /// A spec for another type of target: a tag means only those that fit, a name means this one.
     fn foreign(&mut self, probe: &Probe, spec: &Declared) {
-        let (Some(kind), true) = (spec.needs, probe.selection.names_exactly(&spec.name)) else {
+        let (Some(needs), true) = (spec.needs, probe.selection.names_exactly(&spec.name)) else {
             return;
         };
         let problem = Problem::error(
             &probe.at,
             format!("probe.{}", probe.name),
-            format!("spec `{}` needs a target of type \"{kind}\"", spec.name),
+            format!("spec `{}` needs {needs}", spec.name),
             "give the probe such a target, or name another spec",
         );
         self.notes.problems.push(problem);

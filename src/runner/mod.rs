@@ -46,6 +46,10 @@ pub struct Runner {
     pub instance: String,
 }
 
+/// How long it may take, at the beginning of a run, to know who it is to its target. Whatever is
+/// asked for that has a deadline of its own; this is no more than a last resort.
+const OPENING: Duration = Duration::from_secs(300);
+
 /// How runs are stopped.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -76,7 +80,10 @@ impl Runner {
         let names = Run::new(&self.instance, &run.id);
         let mut redactor = Redactor::default();
         let scope = Scope::new(&names);
-        let stage = Stage::new(names, scope, &spec.target, &self.client, &mut redactor);
+        let mut stage = Stage::new(names, scope, &spec.target, &self.client, &mut redactor);
+        // In nobody's time: neither a step's nor the run's deadline is about it.
+        let opening = Limits::from_now(OPENING, &stop.cancel);
+        stage.prepare(&mut redactor, &opening).await;
         let mut walk = Walk::new(self, &run, stage, redactor, &stop);
         let limits = Limits::from_now(spec.info.timeout, &stop.cancel);
         walk.walk(&spec.case, limits).await;

@@ -24,8 +24,8 @@ pub async fn examine(
     client: &Client,
 ) -> Vec<Finding> {
     let mut redactor = Redactor::default();
-    let mut stage = stage(target, client, &mut redactor);
     let limits = Limits::from_now(LIMIT, &CancellationToken::new());
+    let mut stage = stage(target, client, &mut redactor, &limits).await;
     let mut http = Vec::new();
     let mut context = stage.context(limits.deadline, &mut http);
     let findings = async { Ok(examiner(&mut context, vars).await) };
@@ -35,6 +35,12 @@ pub async fn examine(
             let remedy = "see whether the target hangs";
             vec![Finding::bad("examination", failure.message, remedy)]
         });
+    if let Err(failure) = stage.ready()
+        && !findings.iter().any(|f| f.found.contains(&failure.message))
+    {
+        let remedy = "see the target's keys, auth and secrets";
+        findings.push(Finding::bad("credentials", failure.message, remedy));
+    }
     for finding in &mut findings {
         finding.found = redactor.redact(&finding.found);
     }
@@ -47,11 +53,17 @@ pub async fn examine(
 /// The first requirement that does not hold, or could not be asked for.
 pub async fn requirements(spec: &Scheduled, client: &Client) -> Result<(), FailedStep> {
     let mut redactor = Redactor::default();
-    let mut stage = stage(&spec.target, client, &mut redactor);
     let limits = Limits::from_now(LIMIT, &CancellationToken::new());
+    let mut stage = stage(&spec.target, client, &mut redactor, &limits).await;
     for step in required(&spec.case) {
-        let performance = perform(step, &mut stage, &limits.within(step.timeout), |_, _| {}).await;
-        match performance.result {
+        let result = match stage.ready() {
+            Ok(()) => {
+                let limits = limits.within(step.timeout);
+                perform(step, &mut stage, &limits, |_, _| {}).await.result
+            }
+            Err(failure) => Err(failure),
+        };
+        match result {
             Ok(done) => stage.scope.add(&step.name, done.captures),
             Err(mut failure) => {
                 failure.message = redactor.redact(&failure.message);
@@ -78,8 +90,15 @@ fn required(case: &Case) -> impl Iterator<Item = &Step> {
     })
 }
 
-fn stage<'a>(target: &'a Target, client: &'a Client, redactor: &mut Redactor) -> Stage<'a> {
+async fn stage<'a>(
+    target: &'a Target,
+    client: &'a Client,
+    redactor: &mut Redactor,
+    limits: &Limits,
+) -> Stage<'a> {
     let run = Run::new("check", "online");
     let scope = Scope::new(&run);
-    Stage::new(run, scope, target, client, redactor)
+    let mut stage = Stage::new(run, scope, target, client, redactor);
+    stage.prepare(redactor, limits).await;
+    stage
 }

@@ -41,6 +41,7 @@ pub async fn orphans(
     let scope = Scope::default();
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);
     let limits = Limits::from_now(DEFAULT_TEARDOWN, &CancellationToken::new());
+    stage.prepare(&mut redactor, &limits).await;
     let mut http = Vec::new();
     let mut context = stage.context(limits.deadline, &mut http);
     let listed = race(async { resource.list(&mut context).await }, &limits, true).await;

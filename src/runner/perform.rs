@@ -27,13 +27,16 @@ pub(super) struct Stage<'a> {
     pub(super) scope: Scope,
     pub(super) connections: Connections,
     pub(super) trace: Trace,
+    /// Who the run is to its target: nobody before [`Stage::prepare`].
     identity: Result<Arc<dyn Identity>, Failure>,
+    /// What specs read as `${secret.NAME}` was read.
+    secrets: Result<(), Failure>,
     /// What the leaf that is performed waits for.
     waiting: Option<String>,
 }
 
 impl<'a> Stage<'a> {
-    /// `redactor` learns the target's secrets. If they cannot be read, the first request says so.
+    /// `redactor` learns the target's secrets; what cannot be read, [`Stage::ready`] says.
     pub(super) fn new(
         run: Run,
         scope: Scope,
@@ -42,11 +45,11 @@ impl<'a> Stage<'a> {
         redactor: &mut Redactor,
     ) -> Self {
         let mut scope = scope;
-        let mut identity = target.auth.open(redactor);
+        let mut secrets = Ok(());
         for (name, source) in &target.secrets {
             match open_secret(source, redactor) {
                 Ok(secret) => scope.set("secret", name, Value::from(secret.expose())),
-                Err(failure) => identity = Err(failure),
+                Err(failure) => secrets = Err(failure),
             }
         }
         Self {
@@ -56,9 +59,26 @@ impl<'a> Stage<'a> {
             client,
             scope,
             connections: Connections::default(),
-            identity,
+            identity: Err(Failure::new(Cause::Secret, "nobody yet").without_effect()),
+            secrets,
             waiting: None,
         }
+    }
+
+    /// Makes sure of who the run is to its target, if that is not known or no longer good. It is
+    /// done before a step's clock starts: whom we ask for a token is not what is measured.
+    pub(super) async fn prepare(&mut self, redactor: &mut Redactor, limits: &Limits) {
+        if !self.identity.as_ref().is_ok_and(|known| known.is_good()) {
+            // The call itself may panic too, so it is made inside the future.
+            let opened = async { self.target.auth.open(redactor, self.client).await };
+            self.identity = race(opened, limits, true).await;
+        }
+    }
+
+    /// Whether a step can begin: nothing is measured of one that has no secret or no token to show.
+    pub(super) fn ready(&self) -> Result<(), Failure> {
+        self.secrets.clone()?;
+        self.identity.clone().map(|_| ())
     }
 
     /// Somebody else on the same target, whose keys the run has captured.

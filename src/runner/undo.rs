@@ -56,7 +56,9 @@ pub async fn undo(
     let run = Run::new(&record.instance, &record.run);
     let scope = Scope::new(&run);
     let mut stage = Stage::new(run, scope, target, client, &mut redactor);
-    let limits = Limits::from_now(Duration::from_millis(record.timeout_ms), cancel);
+    let limits = || Limits::from_now(Duration::from_millis(record.timeout_ms), cancel);
+    stage.prepare(&mut redactor, &limits()).await;
+    let limits = limits();
     carry_out(record, undoer, &mut stage, &limits, &mut Vec::new())
         .map(|undone| {
             undone.map_err(|failure| Failure {

@@ -181,6 +181,7 @@ impl<'a> Walk<'a> {
             Some(timeout) if step.always => Limits::from_now(timeout, &limits.cancel),
             timeout => limits.within(timeout),
         };
+        self.stage.prepare(&mut self.redactor, &own()).await;
         let limits = own();
         if limits.cancel.is_cancelled() {
             return (self.not_begun(step, phase, cancelled()), None);
@@ -188,6 +189,9 @@ impl<'a> Walk<'a> {
         if limits.deadline <= Instant::now() {
             let late = Failure::new(Reason::Timeout, "no time was left to begin it");
             return (self.not_begun(step, phase, late), None);
+        }
+        if let Err(failure) = self.stage.ready() {
+            return (self.not_begun(step, phase, failure), None);
         }
         match &step.work {
             Work::Act(_) => {
@@ -367,7 +371,9 @@ impl<'a> Walk<'a> {
             self.tell_result(&record, TeardownResult::Owed);
             return Ended::Passed;
         }
-        let limits = Limits::from_now(held.timeout, &self.stop.kill);
+        let limits = || Limits::from_now(held.timeout, &self.stop.kill);
+        self.stage.prepare(&mut self.redactor, &limits()).await;
+        let limits = limits();
         let begun = Instant::now();
         let mut http = Vec::new();
         let undoer = self.runner.undoer;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::once::abandoned;
+use super::reload::{Origin, Reloader, Ways};
 use super::{Signals, failed, notify, tester};
 use crate::cli::Exit;
 use crate::control::Control;
@@ -34,12 +36,22 @@ const FIRST_PASS: Duration = Duration::from_secs(5);
 /// How many may ask the sweeper at once.
 const REQUESTS: usize = 16;
 
+/// What belongs to a plan besides.
+pub(super) enum Beside {
+    /// The targets that it probes.
+    Targets(Targets),
+    /// The files that it was made from, which may change.
+    Files(Origin),
+}
+
 /// What ended.
 enum Ended {
     /// The tester, with the number of runs it had to drop.
     Tester(usize),
     /// The sweeper.
     Sweeper,
+    /// The reloader.
+    Reloader,
     /// A server.
     Server(std::io::Result<()>),
 }
@@ -49,11 +61,10 @@ struct Ground {
     journal: Arc<DiskJournal>,
     server: Server,
     control: Control,
-    beside: Option<Targets>,
 }
 
 impl Ground {
-    async fn prepare(plan: &Plan, beside: Option<Targets>) -> Result<Self, Exit> {
+    async fn prepare(plan: &Plan) -> Result<Self, Exit> {
         let settings = &plan.settings;
         let owner = format!("testerd {} (pid {})", settings.instance, std::process::id());
         let journal = DiskJournal::open(&settings.state_dir, settings.max_owed, &owner)
@@ -70,18 +81,17 @@ impl Ground {
             journal: Arc::new(journal),
             server,
             control,
-            beside,
         })
     }
 }
 
 /// Runs a plan until a signal.
-pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Targets>) -> Exit {
+pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Beside) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed("cannot listen to signals", &error),
     };
-    let ground = match Ground::prepare(&plan, beside).await {
+    let ground = match Ground::prepare(&plan).await {
         Ok(ground) => ground,
         Err(exit) => return exit,
     };
@@ -89,7 +99,11 @@ pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Option<Targets
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let (grace, specs) = (plan.settings.stop_grace, plan.scheduled.len());
     let owed = ground.journal.owed().len();
-    let mut spine = Spine::start(plan, ground, dropped);
+    let hangup = match &beside {
+        Beside::Files(_) => signals.hangup.take(),
+        Beside::Targets(_) => None,
+    };
+    let mut spine = Spine::start(plan, ground, dropped, (beside, hangup));
     info!(
         addresses = addresses.join(" "),
         specs, owed, "testerd is running"
@@ -124,7 +138,12 @@ struct Spine {
 }
 
 impl Spine {
-    fn start(plan: Plan, ground: Ground, dropped: Dropped) -> Self {
+    fn start(
+        plan: Plan,
+        ground: Ground,
+        dropped: Dropped,
+        (beside, hangup): (Beside, Option<Signal>),
+    ) -> Self {
         let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
         metrics.set_damaged(ground.journal.damaged().len());
         let history = Arc::new(History::default());
@@ -134,8 +153,15 @@ impl Spine {
         let site = Arc::new(Site::new(metrics, history));
         let (stop, last) = (Stop::default(), CancellationToken::new());
         let (ask, requests) = mpsc::channel(REQUESTS);
-        let settings = plan.settings.clone();
-        let tester = tester(plan, exporters, ground.journal.clone(), stop.clone());
+        let (plans, next) = mpsc::channel(1);
+        let ways = Ways {
+            sweeper: ask.clone(),
+            tester: plans,
+            exporters: exporters.clone(),
+        };
+        let mut tester = tester(&plan, exporters, ground.journal.clone(), stop.clone());
+        tester.next = next;
+        let settings = plan.settings;
         let sweeper = Sweeper {
             runner: tester.runner.clone(),
             targets: settings.target_map(),
@@ -148,9 +174,23 @@ impl Spine {
         tasks.spawn(async move { Ended::Server(ground.server.serve(pages, end).await) });
         let end = last.clone();
         tasks.spawn(async move { Ended::Server(ground.control.serve(ask, end).await) });
-        if let Some(targets) = ground.beside {
-            let end = last.clone();
-            tasks.spawn(async move { Ended::Server(targets.serve(end).await) });
+        match (beside, hangup) {
+            (Beside::Targets(targets), _) => {
+                let end = last.clone();
+                tasks.spawn(async move { Ended::Server(targets.serve(end).await) });
+            }
+            (Beside::Files(origin), Some(hangup)) => {
+                let reloader = Reloader::new(origin, &settings, hangup, ways);
+                let (end, cut) = (last.clone(), stop.cancel.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = reloader.serve() => {}
+                        () = cut.cancelled() => end.cancelled().await,
+                    }
+                    Ended::Reloader
+                });
+            }
+            (Beside::Files(_), None) => {}
         }
         let (swept, first_pass) = oneshot::channel();
         let (end, cut) = (last.clone(), stop.cancel.clone());
@@ -193,7 +233,10 @@ impl Spine {
         self.site.wait_for_scrape(left).await;
         self.last.cancel();
         while let Some(ended) = self.tasks.join_next().await {
-            if !matches!(ended, Ok(Ended::Server(Ok(())) | Ended::Sweeper)) {
+            if !matches!(
+                ended,
+                Ok(Ended::Server(Ok(())) | Ended::Sweeper | Ended::Reloader)
+            ) {
                 return broken(Some(ended));
             }
         }
@@ -228,7 +271,7 @@ fn broken(ended: Option<Result<Ended, JoinError>>) -> Exit {
     match ended {
         Some(Err(error)) => error!(error = %error, "a part of the daemon broke"),
         Some(Ok(Ended::Server(Err(error)))) => error!(error = %chain(&error), "a server ended"),
-        Some(Ok(Ended::Server(Ok(())) | Ended::Tester(_) | Ended::Sweeper)) | None => {
+        Some(Ok(_)) | None => {
             error!("a part of the daemon ended early");
         }
     }

@@ -6,6 +6,7 @@
 mod daemon;
 mod online;
 mod once;
+mod reload;
 mod sweep;
 
 use std::future::Future;
@@ -15,9 +16,11 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 pub use online::online;
+pub use reload::Origin;
 pub use sweep::{Orphans, Wish, orphans, sweep};
 
 use crate::catalog;
@@ -33,15 +36,18 @@ use crate::journal::Journal;
 use crate::outcome::chain;
 use crate::plan::{self, Plan};
 use crate::runner::{Runner, Stop};
-use crate::tester::Tester;
+use crate::tester::{Tester, Work};
+use daemon::Beside;
 
 /// An installed log and the count of its lost lines.
 pub type Logging = (Guard, Dropped);
 
-/// Runs a plan until a signal.
+/// Runs a plan until a signal, and others in its place as what it was made from changes.
 #[must_use]
-pub fn serve(plan: Plan, logging: Logging) -> Exit {
-    block_on(logging, |dropped| daemon::serving(plan, dropped, None))
+pub fn serve(plan: Plan, origin: Origin, logging: Logging) -> Exit {
+    block_on(logging, |dropped| {
+        daemon::serving(plan, dropped, Beside::Files(origin))
+    })
 }
 
 /// Runs every scheduled spec once and reports.
@@ -77,7 +83,7 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
         match plan {
             Ok(plan) => {
                 welcome(&plan);
-                let exit = daemon::serving(plan, dropped, Some(targets)).await;
+                let exit = daemon::serving(plan, dropped, Beside::Targets(targets)).await;
                 let _ = std::fs::remove_dir_all(state_dir);
                 exit
             }
@@ -107,18 +113,25 @@ The shop has an incident every three minutes, the first after one. Nothing is ke
     ));
 }
 
-fn tester(plan: Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: Stop) -> Tester {
-    let pools = plan.pools();
+/// What a plan gives the tester to do.
+fn work(plan: &Plan) -> Work {
+    Work {
+        scheduled: plan.scheduled.clone(),
+        pools: plan.pools(),
+    }
+}
+
+fn tester(plan: &Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: Stop) -> Tester {
     Tester {
         runner: Arc::new(Runner {
             client: Client::new(),
             journal,
             exporters,
             undoer: catalog::undoer,
-            instance: plan.settings.instance,
+            instance: plan.settings.instance.clone(),
         }),
-        scheduled: plan.scheduled,
-        pools,
+        work: work(plan),
+        next: mpsc::channel(1).1,
         stop,
     }
 }
@@ -156,12 +169,11 @@ fn block_on<F: Future<Output = Exit>>(
     exit
 }
 
-/// SIGTERM and SIGINT. SIGHUP, which asks other daemons to read their configuration again, must not
-/// end this one by accident.
+/// SIGTERM and SIGINT. SIGHUP must not end by accident what does not listen to it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -169,18 +181,24 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: Some(signal(SignalKind::hangup())?),
         })
     }
 
     /// Waits for the next one that means to stop.
     async fn next(&mut self) {
         loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    warn!("SIGHUP changes nothing: to take on another configuration, restart");
+                _ = hangup => {
+                    warn!("SIGHUP changes nothing: there is no configuration to read again");
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(super) async fn running(plan: Plan, form: Form) -> Exit {
     let settings = plan.settings.clone();
     let exporters = Exporters::new(vec![Arc::new(terminal), Arc::new(Log)]);
     let stop = Stop::default();
-    let tester = tester(plan, exporters, journal.clone(), stop.clone());
+    let tester = tester(&plan, exporters, journal.clone(), stop.clone());
     let runner = tester.runner.clone();
     let work = async {
         let verdicts = tester.run_once(settings.stop_grace).await;

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::outcome::{Cause, Fault};
 use crate::plan::Plan;
 use crate::runner;
+use crate::spec::Target;
 use crate::text::Params;
 
 /// Asks every target of the plan, or only those named.
@@ -22,11 +23,13 @@ async fn asking(plan: &Plan, only: &[String]) -> Exit {
     let mut exit = Exit::Done;
     for settings in plan.settings.targets.values() {
         let target = &settings.target;
-        if !only.is_empty() && !only.contains(&target.name) {
+        let asked = |by: &String| Target::is_called(&target.name, by);
+        if !only.is_empty() && !only.iter().any(asked) {
             continue;
         }
         say(&format!("\n{target}\n"));
-        let vars = settings.vars.iter();
+        // Nearest first, so the nearest is set last.
+        let vars = settings.vars.iter().rev();
         let vars: Params = vars
             .map(|var| (var.name.clone(), var.value.clone()))
             .collect();

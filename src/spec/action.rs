@@ -14,7 +14,7 @@ use super::scope::Scope;
 use super::target::Target;
 use super::trace::Trace;
 use super::undo::Undo;
-use crate::client::{Answer, Client, Connections, Endpoint, Request, Stream, Upgrade};
+use crate::client::{Answer, Client, Connections, Dialog, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
 use crate::outcome::{Failure, Reason};
 
@@ -99,6 +99,15 @@ impl Run {
     }
 }
 
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The address.
+    pub endpoint: Endpoint,
+    /// Whether it is the target, who may see who we are.
+    pub ours: bool,
+}
+
 /// What an action sees of the run.
 pub struct Context<'a> {
     /// The run.
@@ -124,31 +133,47 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The target, where requests go as who the run is to it.
+    pub fn home(&self) -> Place {
+        Place {
+            endpoint: self.target.endpoint.clone(),
+            ours: true,
+        }
+    }
+
+    /// Somewhere else, where nothing goes that says who we are; the way there is the target's.
+    pub fn elsewhere(&self, endpoint: Endpoint) -> Place {
+        Place {
+            endpoint: endpoint.via(self.target.endpoint.transport().elsewhere()),
+            ours: false,
+        }
+    }
+
     /// Sends one request to the target, as who the run is to it.
     ///
     /// # Errors
     /// If there is no answer.
     pub async fn send(&mut self, request: Request) -> Result<Answer, Failure> {
-        self.send_at(&self.target.endpoint, request).await
+        self.send_to(&self.home(), request).await
     }
 
-    /// The same, to another endpoint of the target's origin.
+    /// Sends one request.
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn send_at(
+    pub async fn send_to(
         &mut self,
-        endpoint: &Endpoint,
+        place: &Place,
         mut request: Request,
     ) -> Result<Answer, Failure> {
-        self.dress(&mut request).await?;
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
         let sent = self
             .client
-            .send(endpoint, request, self.connections, phases);
+            .send(&place.endpoint, request, self.connections, phases);
         let answer = sent.await?;
-        if let Ok(identity) = self.identity {
-            identity.heard(&answer);
+        if place.ours {
+            self.heard(&answer);
         }
         Ok(answer)
     }
@@ -157,45 +182,77 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If no answer begins.
-    pub async fn open(&mut self, mut request: Request) -> Result<Stream, Failure> {
-        self.dress(&mut request).await?;
+    pub async fn open(&mut self, place: &Place, mut request: Request) -> Result<Stream, Failure> {
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
-        let endpoint = &self.target.endpoint;
         let opened = self
             .client
-            .open(endpoint, request, self.connections, phases);
-        Ok(opened.await?)
+            .open(&place.endpoint, request, self.connections, phases);
+        let stream = opened.await?;
+        if place.ours {
+            self.heard(&stream.head());
+        }
+        Ok(stream)
     }
 
     /// The same, as the handshake of a WebSocket.
     ///
     /// # Errors
     /// If there is no answer; one that refuses the handshake is no error here.
-    pub async fn upgrade(&mut self, mut request: Request) -> Result<Upgrade, Failure> {
-        self.dress(&mut request).await?;
+    pub async fn upgrade(
+        &mut self,
+        place: &Place,
+        mut request: Request,
+    ) -> Result<Upgrade, Failure> {
+        self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
-        let endpoint = &self.target.endpoint;
         let upgraded = self
             .client
-            .upgrade(endpoint, request, self.connections, phases);
-        Ok(upgraded.await?)
+            .upgrade(&place.endpoint, request, self.connections, phases);
+        let upgraded = upgraded.await?;
+        if let (true, Upgrade::Answered(answer)) = (place.ours, &upgraded) {
+            self.heard(answer);
+        }
+        Ok(upgraded)
     }
 
-    /// Sends one request somewhere else, without any of our credentials.
+    async fn prepare(&mut self, place: &Place, request: &mut Request) -> Result<(), Failure> {
+        if place.ours {
+            return self.dress(request).await;
+        }
+        self.introduce(request);
+        Ok(())
+    }
+
+    /// Connects to an endpoint, the target's or another, to say anything over it: without any of
+    /// our credentials but those of the transport. At most `limit` bytes may come.
     ///
     /// # Errors
-    /// If there is no answer.
-    pub async fn send_to(
+    /// If there is no connection, or a secret could not be read.
+    pub async fn dial(
         &mut self,
         endpoint: &Endpoint,
-        mut request: Request,
-    ) -> Result<Answer, Failure> {
-        self.introduce(&mut request);
+        protocols: &[&str],
+        limit: u64,
+    ) -> Result<Dialog, Failure> {
+        if let Err(unknown) = self.identity {
+            return Err(unknown.clone());
+        }
         let phases = attempt(self.http);
-        let sent = self
-            .client
-            .send(endpoint, request, self.connections, phases);
-        Ok(sent.await?)
+        let dialed = self.client.dial(endpoint, protocols, limit, phases);
+        Ok(dialed.await?)
+    }
+
+    /// Goes on in TLS. The handshake is a phase of the attempt that the dialog began with.
+    ///
+    /// # Errors
+    /// If there is no handshake.
+    pub async fn secure(&mut self, dialog: Dialog, protocols: &[&str]) -> Result<Dialog, Failure> {
+        let phases = match self.http.last_mut() {
+            Some(last) => last,
+            None => attempt(self.http),
+        };
+        Ok(self.client.secure(dialog, protocols, phases).await?)
     }
 
     /// Puts on a request to the target what belongs there: who we are, and which run this is.
@@ -243,6 +300,12 @@ impl Context<'_> {
         match self.identity {
             Ok(identity) => identity.reason(answer),
             Err(_) => Reason::of_status(answer.status),
+        }
+    }
+
+    fn heard(&self, answer: &Answer) {
+        if let Ok(identity) = self.identity {
+            identity.heard(answer);
         }
     }
 

@@ -18,15 +18,25 @@ use crate::secret::{Redactor, Secret, SecretSource};
 
 /// How a target is authenticated to, its secrets still closed.
 pub trait Auth: fmt::Debug + Send + Sync {
-    /// Reads the secrets; the redactor learns every form of them.
+    /// Reads the secrets, and asks for what has to be asked for; the redactor learns every form of
+    /// them. Nothing of it is in any step's time, so it has deadlines of its own.
     ///
     /// # Errors
-    /// If a secret cannot be read: our fault, not the target's.
-    fn open(&self, redactor: &mut Redactor) -> Result<Arc<dyn Identity>, Failure>;
+    /// If a secret cannot be read, our fault, not the target's; or if we are refused.
+    fn open<'a>(
+        &'a self,
+        redactor: &'a mut Redactor,
+        client: &'a Client,
+    ) -> BoxFuture<'a, Result<Arc<dyn Identity>, Failure>>;
 }
 
 /// An opened [`Auth`]. One belongs to one run.
 pub trait Identity: Send + Sync {
+    /// Whether it is still good. If not, it is opened anew before the next step.
+    fn is_good(&self) -> bool {
+        true
+    }
+
     /// Puts on a request what the target wants to see of us. Returns what names this one request
     /// in the target's own logs, if anything does.
     fn dress<'a>(
@@ -92,9 +102,20 @@ pub enum HeaderAuth {
 }
 
 impl Auth for HeaderAuth {
-    fn open(&self, redactor: &mut Redactor) -> Result<Arc<dyn Identity>, Failure> {
+    fn open<'a>(
+        &'a self,
+        redactor: &'a mut Redactor,
+        _: &'a Client,
+    ) -> BoxFuture<'a, Result<Arc<dyn Identity>, Failure>> {
+        let header = self.header(redactor);
+        ready(header.map(|header| Arc::new(header) as _)).boxed()
+    }
+}
+
+impl HeaderAuth {
+    fn header(&self, redactor: &mut Redactor) -> Result<Header, Failure> {
         let text = match self {
-            Self::Nobody => return Ok(Arc::new(Header(None))),
+            Self::Nobody => return Ok(Header(None)),
             Self::Bearer(token) => format!("Bearer {}", open_secret(token, redactor)?.expose()),
             Self::Basic { username, password } => {
                 let password = open_secret(password, redactor)?;
@@ -103,12 +124,20 @@ impl Auth for HeaderAuth {
                 format!("Basic {pair}")
             }
         };
-        let mut value = HeaderValue::try_from(text).map_err(|_| {
-            Failure::new(Cause::Secret, "the secret cannot be put into a header").without_effect()
-        })?;
-        value.set_sensitive(true);
-        Ok(Arc::new(Header(Some(value))))
+        Ok(Header(Some(secret_header(&text)?)))
     }
+}
+
+/// A header that holds a secret.
+///
+/// # Errors
+/// If the secret has a character that no header can have.
+pub(super) fn secret_header(text: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        Failure::new(Cause::Secret, "the secret cannot be put into a header").without_effect()
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 struct Header(Option<HeaderValue>);

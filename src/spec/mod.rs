@@ -6,22 +6,25 @@ mod action;
 mod case;
 mod examine;
 mod identity;
+mod oauth2;
 mod scope;
 mod selection;
 mod target;
+mod tokens;
 mod trace;
 mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use action::{Action, Capture, Context, Done, Listed, Resource, Run};
+pub use action::{Action, Capture, Context, Done, Listed, Place, Resource, Run};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
 pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
+pub use oauth2::{AuthStyle, ClientCredentials, Grant};
 pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};
-pub use target::{Target, TargetKind};
+pub use target::{Needs, Target, TargetKind};
 pub use trace::Trace;
 pub use undo::{Record, RecordId, Undo, Undoer, Undone};
 

@@ -17,14 +17,17 @@ pub enum TargetKind {
     BackendAi,
     /// The web server before such a manager, where people log in.
     BackendAiWeb,
+    /// Anything that is reached over TCP, and perhaps TLS.
+    Tcp,
 }
 
 impl TargetKind {
     /// Every kind, by its `type` in the configuration.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("http", Self::Http),
         ("backendai", Self::BackendAi),
         ("backendai-web", Self::BackendAiWeb),
+        ("tcp", Self::Tcp),
     ];
 
     /// The kind that this word means.
@@ -34,6 +37,12 @@ impl TargetKind {
             .into_iter()
             .find(|(name, _)| *name == word)
             .map(|(_, kind)| kind)
+    }
+
+    /// Whether it speaks HTTP.
+    #[must_use]
+    pub const fn speaks_http(self) -> bool {
+        !matches!(self, Self::Tcp)
     }
 
     /// What to write for a kind.
@@ -52,6 +61,44 @@ impl fmt::Display for TargetKind {
     }
 }
 
+/// What an action needs of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// That it speaks HTTP.
+    Http,
+    /// That it is of this kind.
+    Kind(TargetKind),
+}
+
+impl Needs {
+    /// Whether a target of this kind will do.
+    #[must_use]
+    pub fn fits(self, kind: TargetKind) -> bool {
+        match self {
+            Self::Http => kind.speaks_http(),
+            Self::Kind(needed) => needed == kind,
+        }
+    }
+
+    /// The stricter of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match self {
+            Self::Http => other,
+            Self::Kind(_) => self,
+        }
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http => f.write_str("a target that speaks HTTP"),
+            Self::Kind(kind) => write!(f, "a target of type \"{kind}\""),
+        }
+    }
+}
+
 /// One target of the configuration.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -67,6 +114,15 @@ pub struct Target {
     pub secrets: BTreeMap<String, SecretSource>,
     /// How many runs may use it at once.
     pub concurrency: u32,
+}
+
+impl Target {
+    /// Whether `name` means it: its own name, or that of the table that it comes from with others.
+    #[must_use]
+    pub fn is_called(name: &str, by: &str) -> bool {
+        let rest = name.strip_prefix(by);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for Target {

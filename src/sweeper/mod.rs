@@ -39,6 +39,8 @@ pub enum Request {
     Retry(RecordId, oneshot::Sender<Result<String, String>>),
     /// Owe this record no more: a person has seen to it.
     Forget(RecordId, oneshot::Sender<Result<String, String>>),
+    /// These are the targets from now on, and the patience.
+    Renew(BTreeMap<String, Arc<Target>>, Patience),
 }
 
 /// The sweeper.
@@ -226,8 +228,13 @@ impl Sweeper {
         });
     }
 
-    async fn answer(&self, work: &mut Work, request: Request) {
+    async fn answer(&mut self, work: &mut Work, request: Request) {
         match request {
+            Request::Renew(targets, patience) => {
+                (self.targets, self.patience) = (targets, patience);
+                // Whoever was refused may have its target back.
+                work.paces.values_mut().for_each(Pace::now);
+            }
             Request::Retry(id, answer) => match self.obstacle(id) {
                 // Nothing is wrong: it is undone when the run ends.
                 Some(Obstacle::InHand) => drop(answer.send(Ok(IN_HAND.into()))),

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
+use super::Work;
 use super::permits::{Needs, Permits};
 use super::schedule::Due;
-use crate::event::{Event, PoolInfo, RunRef};
+use crate::event::{Event, PoolInfo, RunRef, SpecInfo};
 use crate::outcome::{Cause, SlotOutcome, Verdict};
 use crate::runner::{Begun, Ids, Runner, Stop};
 use crate::spec::Scheduled;
@@ -43,11 +44,60 @@ struct Entry {
     state: State,
 }
 
+/// Places by the names of their pools, which outlive the numbers.
+type Held = Vec<(Arc<str>, u32)>;
+
 /// What a task that runs a spec is about.
 struct Task {
-    entry: usize,
+    spec: Arc<Scheduled>,
+    /// Whose run it is; nobody's once the plan has it no more.
+    entry: Option<usize>,
+    held: Held,
     run: RunRef,
     begun: Instant,
+}
+
+/// All pools by name, in the order of their numbers.
+struct Pools {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, usize>,
+}
+
+impl Pools {
+    fn new(pools: &[PoolInfo]) -> Self {
+        let names: Vec<Arc<str>> = pools.iter().map(|pool| pool.name.as_str().into()).collect();
+        let numbers = names.iter().cloned().enumerate();
+        Self {
+            numbers: numbers.map(|(number, name)| (name, number)).collect(),
+            names,
+        }
+    }
+
+    /// What a spec takes.
+    fn needs(&self, spec: &Scheduled) -> Needs {
+        let limits = spec
+            .uses
+            .iter()
+            .map(|(name, places)| (format!("limit:{name}"), *places));
+        let target = (format!("target:{}", spec.target.name), 1);
+        let pools = limits.chain([target, ("global".to_owned(), 1)]);
+        let needs = pools.filter_map(|(pool, places)| Some((*self.numbers.get(&*pool)?, places)));
+        needs.collect()
+    }
+
+    fn held(&self, needs: &Needs) -> Held {
+        let held = needs.iter();
+        held.map(|(pool, places)| (self.names[*pool].clone(), *places))
+            .collect()
+    }
+
+    /// The same places by number; those of a pool that is gone are gone with it.
+    fn held_needs(&self, held: &Held) -> Needs {
+        let needs = held.iter();
+        needs
+            .filter_map(|(pool, places)| Some((*self.numbers.get(pool)?, *places)))
+            .collect()
+    }
 }
 
 /// Everything that runs or wants to.
@@ -55,7 +105,7 @@ pub(super) struct Dispatch {
     runner: Arc<Runner>,
     entries: Vec<Entry>,
     permits: Permits,
-    pools: Vec<Arc<str>>,
+    pools: Pools,
     runs: JoinSet<Verdict>,
     tasks: HashMap<Id, Task>,
     ids: Ids,
@@ -63,41 +113,63 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(
-        runner: Arc<Runner>,
-        scheduled: Vec<Arc<Scheduled>>,
-        pools: &[PoolInfo],
-        stop: Stop,
-    ) -> Self {
-        let indices: HashMap<_, _> = pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| (pool.name.as_str(), index))
-            .collect();
-        let entries = scheduled.into_iter().map(|spec| {
-            let limits = spec
-                .uses
-                .iter()
-                .map(|(name, places)| (format!("limit:{name}"), *places));
-            let target = (format!("target:{}", spec.target.name), 1);
-            let pools = limits.chain([target, ("global".to_owned(), 1)]);
-            let needs = pools.filter_map(|(pool, places)| Some((*indices.get(&*pool)?, places)));
-            Entry {
-                needs: needs.collect(),
-                spec,
-                state: State::Idle,
-            }
-        });
+    pub(super) fn new(runner: Arc<Runner>, work: Work, stop: Stop) -> Self {
+        let pools = Pools::new(&work.pools);
         Self {
-            entries: entries.collect(),
-            permits: Permits::new(pools),
+            entries: entries(work.scheduled, &pools),
+            permits: Permits::new(&work.pools),
             runner,
-            pools: pools.iter().map(|pool| pool.name.as_str().into()).collect(),
+            pools,
             runs: JoinSet::new(),
             tasks: HashMap::new(),
             ids: Ids::default(),
             stop,
         }
+    }
+
+    /// Other work takes the place of this. What runs goes on to its end, with the places it has;
+    /// who waits goes on waiting, in the same order, unless it is no part of the work any more.
+    pub(super) fn renew(&mut self, work: Work) {
+        let pools = Pools::new(&work.pools);
+        let mut permits = Permits::new(&work.pools);
+        let mut entries = entries(work.scheduled, &pools);
+        let known: HashMap<_, _> = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (entry.spec.info.identity.clone(), index))
+            .collect();
+        for task in self.tasks.values_mut() {
+            permits.hold(&pools.held_needs(&task.held));
+            task.entry = known.get(&task.run.spec.identity).copied();
+            if let Some(entry) = task.entry {
+                entries[entry].state = State::Running;
+            }
+        }
+        for waiting in self.permits.queue() {
+            let Entry { spec, state, .. } = &self.entries[waiting];
+            let State::Waiting(ready) = state else {
+                continue;
+            };
+            match known.get(&spec.info.identity) {
+                Some(entry) => {
+                    permits.wait(*entry, entries[*entry].needs.clone());
+                    entries[*entry].state = State::Waiting(*ready);
+                }
+                None => self.outcome(waiting, SlotOutcome::SkippedCapacity, 1),
+            }
+        }
+        (self.entries, self.permits, self.pools) = (entries, permits, pools);
+    }
+
+    /// Tells how all pools are used, after what was told of them before may be wrong.
+    pub(super) fn tell_all_pools(&self) {
+        self.tell_pools((0..self.pools.names.len()).map(|pool| (pool, 0)));
+    }
+
+    /// What still runs though it is no part of the work any more.
+    pub(super) fn retiring(&self) -> impl Iterator<Item = &Arc<SpecInfo>> {
+        let gone = self.tasks.values().filter(|task| task.entry.is_none());
+        gone.map(|task| &task.run.spec)
     }
 
     /// A slot fell due: it runs, waits, or is skipped; one that waited until now is skipped.
@@ -128,7 +200,7 @@ impl Dispatch {
         let Entry { needs, state, .. } = &mut self.entries[entry];
         *state = State::Waiting(ready);
         self.permits.wait(entry, needs.clone());
-        self.tell_pools(entry);
+        self.tell_pools_of(entry);
     }
 
     /// Starts everybody who can have permits now.
@@ -141,7 +213,7 @@ impl Dispatch {
             if ready.lateness.is_some() {
                 self.outcome(entry, SlotOutcome::Run, 1);
             }
-            self.tell_pools(entry);
+            self.tell_pools_of(entry);
             self.start(entry, ready);
         }
     }
@@ -162,21 +234,21 @@ impl Dispatch {
             cancel: self.stop.cancel.child_token(),
             kill: self.stop.kill.child_token(),
         };
+        let task = Task {
+            spec: spec.clone(),
+            entry: Some(entry),
+            held: self.pools.held(&self.entries[entry].needs),
+            run,
+            begun: Instant::now(),
+        };
         let handle = self
             .runs
             .spawn(async move { runner.run(&spec, task_run, begun, stop).await });
-        self.tasks.insert(
-            handle.id(),
-            Task {
-                entry,
-                run,
-                begun: Instant::now(),
-            },
-        );
+        self.tasks.insert(handle.id(), task);
     }
 
     /// Waits for a run to end and gives its places back. `None` when nothing runs.
-    pub(super) async fn ended(&mut self) -> Option<(usize, Verdict)> {
+    pub(super) async fn ended(&mut self) -> Option<(Arc<Scheduled>, Verdict)> {
         let ended = self.runs.join_next_with_id().await?;
         let (id, verdict) = match ended {
             Ok((id, verdict)) => (id, Ok(verdict)),
@@ -199,11 +271,13 @@ impl Dispatch {
             });
             verdict
         });
-        let entry = &mut self.entries[task.entry];
-        entry.state = State::Idle;
-        self.permits.release(&entry.needs);
-        self.tell_pools(task.entry);
-        Some((task.entry, verdict))
+        if let Some(entry) = task.entry {
+            self.entries[entry].state = State::Idle;
+        }
+        let needs = self.pools.held_needs(&task.held);
+        self.permits.release(&needs);
+        self.tell_pools(needs);
+        Some((task.spec, verdict))
     }
 
     /// Whether anything runs.
@@ -227,7 +301,7 @@ impl Dispatch {
             if let State::Waiting(_) = self.entries[entry].state {
                 self.entries[entry].state = State::Idle;
                 self.permits.give_up(entry);
-                self.tell_pools(entry);
+                self.tell_pools_of(entry);
             }
         }
     }
@@ -250,14 +324,28 @@ impl Dispatch {
         });
     }
 
-    fn tell_pools(&self, entry: usize) {
-        for (pool, _) in &self.entries[entry].needs {
-            let (in_use, waiting) = self.permits.usage(*pool);
+    fn tell_pools_of(&self, entry: usize) {
+        self.tell_pools(self.entries[entry].needs.iter().copied());
+    }
+
+    fn tell_pools(&self, needs: impl IntoIterator<Item = (usize, u32)>) {
+        for (pool, _) in needs {
+            let (in_use, waiting) = self.permits.usage(pool);
             self.runner.exporters.export(&Event::PoolChanged {
-                pool: self.pools[*pool].clone(),
+                pool: self.pools.names[pool].clone(),
                 in_use,
                 waiting,
             });
         }
     }
+}
+
+fn entries(scheduled: Vec<Arc<Scheduled>>, pools: &Pools) -> Vec<Entry> {
+    let entries = scheduled.into_iter();
+    let entries = entries.map(|spec| Entry {
+        needs: pools.needs(&spec),
+        spec,
+        state: State::Idle,
+    });
+    entries.collect()
 }

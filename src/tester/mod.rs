@@ -6,10 +6,12 @@
 mod dispatch;
 mod permits;
 mod schedule;
+mod timetable;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use permits::{Needs, Permits};
@@ -21,6 +23,7 @@ use crate::outcome::{SlotOutcome, Verdict};
 use crate::runner::{Runner, Stop};
 use crate::spec::Scheduled;
 use dispatch::{Dispatch, Ready};
+use timetable::{Clock, Timetable};
 
 /// How long killed teardowns have to notice before their tasks are dropped.
 const AFTER_KILL: Duration = Duration::from_millis(500);
@@ -33,14 +36,23 @@ pub struct Heartbeat {
     pub beat: Box<dyn Fn() + Send>,
 }
 
-/// What the tester runs.
-pub struct Tester {
-    /// The runner of all runs.
-    pub runner: Arc<Runner>,
+/// What is run, and in what bounds.
+#[derive(Clone, Default)]
+pub struct Work {
     /// What is run.
     pub scheduled: Vec<Arc<Scheduled>>,
     /// The pools that runs take places in; the last one is the global pool.
     pub pools: Vec<PoolInfo>,
+}
+
+/// The tester.
+pub struct Tester {
+    /// The runner of all runs.
+    pub runner: Arc<Runner>,
+    /// What it begins with.
+    pub work: Work,
+    /// What takes the place of the work while it serves.
+    pub next: mpsc::Receiver<Work>,
     /// How it is stopped.
     pub stop: Stop,
 }
@@ -48,38 +60,25 @@ pub struct Tester {
 impl Tester {
     /// Runs every spec at its times until stopped; then cancels what runs and waits for teardowns,
     /// for `grace` at most. Returns how many runs had to be dropped after that.
-    pub async fn serve(self, grace: Duration, heartbeat: Option<Heartbeat>) -> usize {
-        let origin = Instant::now();
-        let epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let mut schedule = Schedule::default();
-        let mut specs = Vec::new();
-        for spec in &self.scheduled {
-            let key = spec.info.identity.to_string();
-            let grid = Grid::new(&key, spec.info.interval, epoch, Duration::ZERO);
-            schedule.add(grid);
-            specs.push((spec.info.clone(), grid));
-        }
+    pub async fn serve(mut self, grace: Duration, heartbeat: Option<Heartbeat>) -> usize {
+        let clock = Clock::start();
+        let mut timetable = Timetable::new(clock, &self.work.scheduled);
         let exporters = self.runner.exporters.clone();
-        exporters.export(&Event::PlanLoaded {
-            specs,
-            pools: self.pools.clone(),
-            origin: origin.into_std(),
-        });
-        let mut dispatch =
-            Dispatch::new(self.runner, self.scheduled, &self.pools, self.stop.clone());
-        let mut next_beat = heartbeat.as_ref().map(|heartbeat| origin + heartbeat.every);
+        let mut pools = self.work.pools.clone();
+        let mut dispatch = Dispatch::new(self.runner, self.work, self.stop.clone());
+        exporters.export(&timetable.told(&dispatch, &pools));
+        let mut next_beat = heartbeat
+            .as_ref()
+            .map(|heartbeat| clock.origin + heartbeat.every);
+        // Whether what was told last holds specs that only end their last run.
+        let mut retiring = false;
         loop {
-            let next_due = schedule.next_due().map(|due| origin + due);
+            let next_due = timetable.schedule.next_due().map(|due| clock.origin + due);
             tokio::select! {
                 biased;
                 () = self.stop.cancel.cancelled() => break,
                 () = at(next_due) => {
-                    let now = origin.elapsed();
-                    while let Some(due) = schedule.take_due(now) {
-                        dispatch.due(due, now);
-                    }
+                    timetable.take_due(&mut dispatch);
                     dispatch.start_ready();
                 }
                 () = at(next_beat) => {
@@ -88,12 +87,29 @@ impl Tester {
                         next_beat = Some(at.max(Instant::now()) + heartbeat.every);
                     }
                 }
-                Some(_) = dispatch.ended() => dispatch.start_ready(),
+                Some(work) = self.next.recv() => {
+                    // What fell due until now is the old plan's, and has its outcome there.
+                    let now = timetable.take_due(&mut dispatch);
+                    timetable = timetable.next(now, &work.scheduled);
+                    pools.clone_from(&work.pools);
+                    dispatch.renew(work);
+                    retiring = dispatch.retiring().next().is_some();
+                    exporters.export(&timetable.told(&dispatch, &pools));
+                    dispatch.tell_all_pools();
+                    dispatch.start_ready();
+                }
+                Some(_) = dispatch.ended() => {
+                    dispatch.start_ready();
+                    if retiring && dispatch.retiring().next().is_none() {
+                        retiring = false;
+                        exporters.export(&timetable.told(&dispatch, &pools));
+                    }
+                }
             }
         }
         // Slots that fell due before this instant and were not seen yet still get an outcome.
-        let now = origin.elapsed();
-        while let Some(due) = schedule.take_due(now) {
+        let now = clock.origin.elapsed();
+        while let Some(due) = timetable.schedule.take_due(now) {
             dispatch.outcome(due.entry, SlotOutcome::Missed, due.missed + 1);
         }
         exporters.export(&Event::ScheduleStopped { at: now });
@@ -104,25 +120,17 @@ impl Tester {
     /// Runs every spec once, bounded, in order; stops early when cancelled. Returns the verdicts
     /// of the runs that began.
     pub async fn run_once(self, grace: Duration) -> Vec<(Arc<Scheduled>, Verdict)> {
-        let specs = self.scheduled.clone();
-        let origin = Instant::now();
-        let never = |spec: &Arc<Scheduled>| {
-            let far = Duration::from_secs(u64::from(u32::MAX));
-            let grid = Grid {
-                first: far,
-                then: far,
-                interval: spec.info.interval,
-            };
-            (spec.info.clone(), grid)
-        };
+        let never = |spec: &Arc<Scheduled>| (spec.info.clone(), Grid::never(spec.info.interval));
+        let specs: Vec<_> = self.work.scheduled.iter().map(never).collect();
+        let count = specs.len();
         self.runner.exporters.export(&Event::PlanLoaded {
-            specs: specs.iter().map(never).collect(),
-            pools: self.pools.clone(),
-            origin: origin.into_std(),
+            specs,
+            pools: self.work.pools.clone(),
+            origin: Instant::now().into_std(),
+            since: Duration::ZERO,
         });
-        let mut dispatch =
-            Dispatch::new(self.runner, self.scheduled, &self.pools, self.stop.clone());
-        for entry in 0..specs.len() {
+        let mut dispatch = Dispatch::new(self.runner, self.work, self.stop.clone());
+        for entry in 0..count {
             dispatch.wait(entry, Ready::once());
         }
         dispatch.start_ready();
@@ -131,8 +139,8 @@ impl Tester {
             tokio::select! {
                 biased;
                 () = self.stop.cancel.cancelled() => break,
-                Some((entry, verdict)) = dispatch.ended() => {
-                    verdicts.push((specs[entry].clone(), verdict));
+                Some(ended) = dispatch.ended() => {
+                    verdicts.push(ended);
                     dispatch.start_ready();
                 }
             }
@@ -141,7 +149,7 @@ impl Tester {
         let end = Instant::now() + grace;
         while dispatch.is_running() {
             match timeout_at(end, dispatch.ended()).await {
-                Ok(Some((entry, verdict))) => verdicts.push((specs[entry].clone(), verdict)),
+                Ok(Some(ended)) => verdicts.push(ended),
                 Ok(None) => break,
                 Err(_) => {
                     self.stop.kill.cancel();

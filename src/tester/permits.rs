@@ -56,6 +56,19 @@ impl Permits {
         self.queue.push_back((who, needs));
     }
 
+    /// Who waits, oldest first.
+    pub fn queue(&self) -> impl Iterator<Item = usize> {
+        self.queue.iter().map(|(who, _)| *who)
+    }
+
+    /// Notes places that somebody has already, also beyond a limit that is lower than it was:
+    /// nobody else gets one until enough have been given back.
+    pub fn hold(&mut self, needs: &Needs) {
+        for (pool, places) in needs {
+            self.pools[*pool].in_use += places;
+        }
+    }
+
     /// Takes one out of the queue who does not want any more.
     pub fn give_up(&mut self, who: usize) {
         if let Some(place) = self.queue.iter().position(|(waiting, _)| *waiting == who)
@@ -87,9 +100,7 @@ impl Permits {
                 granted.push(*who);
                 if let Some((_, needs)) = self.queue.remove(index) {
                     self.left_queue(&needs);
-                    for (pool, places) in needs {
-                        self.pools[pool].in_use += places;
-                    }
+                    self.hold(&needs);
                 }
                 continue;
             }
@@ -163,6 +174,22 @@ mod tests {
         );
         permits.release(&vec![(0, 1), (1, 1)]);
         assert_eq!(permits.grant(), [1]);
+    }
+
+    #[test]
+    fn a_pool_that_is_overdrawn_gives_nothing_until_enough_came_back() {
+        let mut permits = permits(&[1, 9]);
+        let needs = vec![(0, 1), (1, 1)];
+        permits.hold(&needs);
+        permits.hold(&needs);
+        permits.wait(7, needs.clone());
+        for left in [1, 0] {
+            assert_eq!(permits.grant(), [0usize; 0]);
+            permits.release(&needs);
+            assert_eq!(permits.usage(0), (left, 1));
+        }
+        assert_eq!(permits.queue().collect::<Vec<_>>(), [7]);
+        assert_eq!(permits.grant(), [7]);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ pub struct Schedule {
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     grid: Grid,
     /// The next slot that has no outcome yet.
@@ -36,6 +36,21 @@ impl Schedule {
     pub fn add(&mut self, grid: Grid) {
         self.heap.push(Reverse((grid.slot(0), self.entries.len())));
         self.entries.push(Entry { grid, next: 0 });
+    }
+
+    /// Adds a spec that was entry `index` of an earlier schedule with the same origin: its slots
+    /// go on where that one left them.
+    pub fn carry_on(&mut self, earlier: &Self, index: usize) {
+        let Entry { grid, next } = earlier.entries[index];
+        let due = Reverse((grid.slot(next), self.entries.len()));
+        self.heap.push(due);
+        self.entries.push(Entry { grid, next });
+    }
+
+    /// The grid of an entry.
+    #[must_use]
+    pub fn grid(&self, entry: usize) -> Grid {
+        self.entries[entry].grid
     }
 
     /// When the next slot falls due.

@@ -55,6 +55,22 @@ pub struct Notes {
     pub problems: Vec<Problem>,
     /// What the tables read so far will read at run time, and where that is written.
     pub reads: Vec<(Read, At)>,
+    /// Files that will be read when they are needed.
+    pub files: Vec<NamedFile>,
+    /// Every key that was asked for: tables of keys are held to it.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeSet<String>,
+}
+
+/// A file that some key names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedFile {
+    /// Where the key stands.
+    pub at: At,
+    /// The key.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// A table being read.
@@ -128,6 +144,8 @@ impl<'a, 'n> Fields<'a, 'n> {
     pub fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         if !self.known.contains(&key) {
             self.known.push(key);
+            #[cfg(test)]
+            self.notes.asked.insert(self.key(key));
         }
         self.table.get(key)
     }
@@ -215,7 +233,14 @@ impl<'a, 'n> Fields<'a, 'n> {
             return None;
         }
         let folder = Path::new(&*self.table.at.file).parent();
-        Some(folder.unwrap_or(Path::new("")).join(text))
+        let path = folder.unwrap_or(Path::new("")).join(text);
+        let named = NamedFile {
+            at: self.entry(key)?.at.clone(),
+            key: self.key(key),
+            path: path.clone(),
+        };
+        self.notes.files.push(named);
+        Some(path)
     }
 
     /// An integer in a range.

@@ -318,3 +318,26 @@ fn a_literal_secret_is_warned_of_and_not_shown() {
         );
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_read_now_is_warned_of() {
+    let config = "[tester]\nspecs = [\"specs.toml\"]\n\
+         [target.rig]\ntype = \"http\"\nendpoint = \"https://a\"\ntls = { ca_file = \"no-ca.pem\" }\n\
+         [[probe]]\ntarget = \"rig\"\ninterval = \"1m\"\n";
+    let send = "method = \"POST\"\nbody_file = \"there.json\"\nexpect = { schema_file = \"no-schema.json\" }";
+    let folder = Folder::with(config, &spec("", &[step("send", "/", send)]));
+    std::fs::write(folder.folder.path().join("there.json"), "{}").unwrap();
+    let (_, err) = check(&["check"], &folder, 0);
+    let warned: Vec<_> = err
+        .lines()
+        .filter(|line| line.contains("warning"))
+        .collect();
+    assert_eq!(warned.len(), 2, "{err}");
+    for (key, file) in [
+        ("tls.ca_file", "no-ca.pem"),
+        ("schema_file", "no-schema.json"),
+    ] {
+        let is_told = |line: &&str| line.contains(key) && line.contains(file);
+        assert!(warned.iter().any(is_told), "{err}");
+    }
+}

@@ -1,15 +1,18 @@
 //! What the documents say is true: their examples make plans, and every key that the configuration
 //! file shows is read, with the default that it states.
 
+mod actions;
 mod backendai;
+mod blackbox;
 
 use std::path::Path;
 
-use testerd::config::{Overrides, Sources};
+use testerd::config::{File, Overrides, Shelf, Sources};
 use testerd::event::StateRule;
 use testerd::outcome::{Cause, Reason};
 use testerd::plan;
 use testerd::spec::TargetKind;
+use testerd::text::Severity;
 
 fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -76,6 +79,55 @@ fn the_examples_of_the_readme_make_a_plan() {
     let mut sources = Sources::from_text("README.md", config, &Overrides::default()).unwrap();
     sources.add("README.md", &format!("{spec}\n{wrap}"), false);
     assert!(plan::compile(sources).is_ok());
+}
+
+/// The one file of the page about targets.
+struct Example<'a>(&'a str);
+
+impl Shelf for Example<'_> {
+    fn files(&self, pattern: &str) -> Result<Vec<File>, String> {
+        assert_eq!(pattern, "targets/shops-*.json");
+        let (name, text) = ("shops-1.json".to_owned(), Ok(self.0.to_owned()));
+        Ok(vec![File { name, text }])
+    }
+}
+
+#[test]
+fn the_targets_of_the_page_about_them_are_called_as_it_says() {
+    let page = std::fs::read_to_string(root("docs/targets.md")).unwrap();
+    let block = |kind: &str| {
+        let (_, rest) = page.split_once(&format!("```{kind}\n")).unwrap();
+        rest.split("```").next().unwrap()
+    };
+    let overrides = Overrides::default();
+    let example = Example(block("json"));
+    let sources = Sources::from_texts("page", block("toml"), &overrides, &example).unwrap();
+    assert_eq!(sources.notes.problems, []);
+    let targets = &sources.settings.targets;
+    let names: Vec<_> = targets.keys().map(|name| format!("`{name}`")).collect();
+    assert_eq!(names.len(), 3);
+    assert!(names.iter().all(|name| page.contains(name)), "{names:?}");
+    let first = &targets["shops/berlin-1"];
+    assert_eq!(first.target.endpoint.to_string(), "https://10.0.0.1:8443");
+    let region = first.vars.iter().find(|var| var.name == "region");
+    assert_eq!(region.unwrap().value, "de");
+    // The commented table of the shipped file is read as well.
+    let shipped = std::fs::read_to_string(root("config/testerd.toml")).unwrap();
+    let lines = shipped
+        .lines()
+        .skip_while(|line| !line.starts_with("# [target.shops]"));
+    let table: Vec<_> = lines
+        .map_while(|line| line.strip_prefix("# "))
+        .chain(["[[probe]]\ntarget = \"shops\"\ninterval = \"1m\""])
+        .collect();
+    let sources = Sources::from_text("all.toml", &table.join("\n"), &overrides).unwrap();
+    assert!(
+        sources
+            .notes
+            .problems
+            .iter()
+            .all(|p| p.severity == Severity::Warning)
+    );
 }
 
 #[test]

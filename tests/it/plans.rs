@@ -1,22 +1,43 @@
 //! Plans from text: each file in `tests/plans/ok` has a tree, each in `tests/plans/bad` the full
 //! list of its problems. To report a bug in either, add a file.
 //!
-//! A file is a configuration and, below the line `# --- specs.toml`, the specs it runs.
+//! A file is a configuration and, below the line `# --- specs.toml`, the specs it runs; below other
+//! such lines are its targets files.
 
 use std::fmt::Write;
 
-use testerd::config::{Overrides, Sources};
+use testerd::config::{File, Overrides, Shelf, Sources};
 use testerd::plan::{self, Plan};
 use testerd::spec::{Case, Work};
 use testerd::text::Problem;
 
-const MARK: &str = "# --- specs.toml\n";
+/// Begins a line that begins a file.
+const MARK: &str = "# --- ";
+
+/// The parts of a file, by name.
+struct Parts<'a>(Vec<(&'a str, &'a str)>);
+
+impl Shelf for Parts<'_> {
+    fn files(&self, pattern: &str) -> Result<Vec<File>, String> {
+        let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
+        let found = self.0.iter().filter(|(name, _)| pattern.matches(name));
+        let file = |(name, text): &(&str, &str)| File {
+            name: (*name).to_owned(),
+            text: Ok((*text).to_owned()),
+        };
+        Ok(found.map(file).collect())
+    }
+}
 
 pub(crate) fn compile(text: &str) -> Result<Plan, Vec<Problem>> {
-    let (config, specs) = text.split_once(MARK).unwrap_or((text, ""));
-    let mut sources = Sources::from_text("testerd.toml", config, &Overrides::default())?;
-    if !specs.is_empty() {
-        sources.add("specs.toml", specs, false);
+    let mut parts = text.split(MARK);
+    let config = parts.next().unwrap_or_default();
+    let parts = Parts(parts.map(|part| part.split_once('\n').unwrap()).collect());
+    let mut sources = Sources::from_texts("testerd.toml", config, &Overrides::default(), &parts)?;
+    for (name, specs) in &parts.0 {
+        if *name == "specs.toml" && !specs.is_empty() {
+            sources.add(name, specs, false);
+        }
     }
     plan::compile(sources)
 }
@@ -72,6 +93,14 @@ fn good_files_become_trees() {
             )
         });
         let mut told = String::new();
+        let targets = plan.settings.targets.values();
+        for target in targets.filter(|target| target.table != target.target.name) {
+            let vars = target.vars.iter();
+            let vars: Vec<_> = vars
+                .map(|var| format!("{} = {}", var.name, var.value))
+                .collect();
+            writeln!(told, "{}: {}", target.target, vars.join(", ")).unwrap();
+        }
         for spec in &plan.scheduled {
             let info = &spec.info;
             writeln!(
@@ -81,6 +110,9 @@ fn good_files_become_trees() {
             )
             .unwrap();
             tree(&spec.case, 1, &mut told);
+        }
+        for warning in &plan.warnings {
+            writeln!(told, "{warning}").unwrap();
         }
         writeln!(told, "{:#?}", plan.forecast).unwrap();
         insta::assert_snapshot!(told);

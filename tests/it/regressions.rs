@@ -45,6 +45,7 @@ fn counted(text: &str) -> (World, Arc<Metrics>, Arc<Scheduled>) {
         specs: vec![(scheduled.info.clone(), grid)],
         pools: Vec::new(),
         origin: Instant::now(),
+        since: Duration::ZERO,
     });
     (world, metrics, scheduled)
 }

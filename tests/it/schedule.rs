@@ -1,6 +1,7 @@
 //! The schedule on a paused clock: hours pass in a moment, nothing touches a network, and every due
 //! slot must have exactly one outcome.
 
+mod reloads;
 mod stage;
 mod stopping;
 

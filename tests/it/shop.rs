@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::rig::{Told, ask, ask_with, get};
 
 /// Opens a shop, lets `customer` in with its address, and closes it.
-fn with_shop(customer: impl FnOnce(&str)) {
+pub(crate) fn with_shop(customer: impl FnOnce(&str)) {
     let shop = Shop::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", shop.addr());
     let closing = CancellationToken::new();

@@ -31,6 +31,8 @@ pub struct Metrics {
     started: SystemTime,
     exporters: Vec<(&'static str, Dropped)>,
     plan: RwLock<Option<Arc<Plan>>>,
+    /// Whether the configuration that was read last is the one that runs, and since when that is.
+    config: Mutex<(bool, SystemTime)>,
     /// What the journal owes outlives every plan.
     owed: Mutex<Owing>,
 }
@@ -41,7 +43,6 @@ struct Plan {
     origin: Instant,
     /// Since the origin; from then on nothing falls due.
     stopped: OnceLock<Duration>,
-    loaded: SystemTime,
     specs: Counted<Identity, Spec>,
     targets: Counted<String, Target>,
     pools: Counted<String, Pool>,
@@ -53,10 +54,12 @@ impl Metrics {
     /// Nothing counted yet. `exporters` are those that may drop something, by their label.
     #[must_use]
     pub fn new(exporters: Vec<(&'static str, Dropped)>) -> Self {
+        let started = SystemTime::now();
         Self {
-            started: SystemTime::now(),
+            started,
             exporters,
             plan: RwLock::new(None),
+            config: Mutex::new((true, started)),
             owed: Mutex::default(),
         }
     }
@@ -78,6 +81,9 @@ impl Metrics {
             page.dropped
                 .count(&[("exporter", exporter)], dropped.count());
         }
+        let (accepted, at) = *lock(&self.config);
+        page.reload.count(&[], u64::from(accepted));
+        page.reloaded.value(&[], unix_seconds(at));
         process::fill(&mut page, self.started);
         if let Some(plan) = self.plan() {
             plan.fill(&mut page);
@@ -100,7 +106,12 @@ impl Metrics {
         plan.clone()
     }
 
-    fn load(&self, specs: &[(Arc<SpecInfo>, Grid)], pools: &[PoolInfo], origin: Instant) {
+    fn load(
+        &self,
+        specs: &[(Arc<SpecInfo>, Grid)],
+        pools: &[PoolInfo],
+        (origin, since): (Instant, Duration),
+    ) {
         let kinds = specs.iter().flat_map(|(spec, _)| {
             spec.kinds
                 .iter()
@@ -108,7 +119,7 @@ impl Metrics {
         });
         self.owed().plan(kinds);
         // Made before the lock is taken, so that a large plan delays no event.
-        let plan = Plan::load(self.plan().as_deref(), specs, pools, origin);
+        let plan = Plan::load(self.plan().as_deref(), specs, pools, (origin, since));
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
     }
 
@@ -144,7 +155,15 @@ impl Exporter for Metrics {
                 specs,
                 pools,
                 origin,
-            } => self.load(specs, pools, *origin),
+                since,
+            } => self.load(specs, pools, (*origin, *since)),
+            Event::ConfigRead { accepted, at } => {
+                let mut config = lock(&self.config);
+                config.0 = *accepted;
+                if *accepted {
+                    config.1 = *at;
+                }
+            }
             Event::ScheduleStopped { at } => {
                 // Only the first stop counts.
                 let _ = self.plan().map(|plan| plan.stopped.set(*at));
@@ -202,7 +221,7 @@ impl Plan {
         old: Option<&Self>,
         specs: &[(Arc<SpecInfo>, Grid)],
         pools: &[PoolInfo],
-        origin: Instant,
+        (origin, since): (Instant, Duration),
     ) -> Self {
         let ladders = Ladders::of(contract::longest(specs.iter().map(|(spec, _)| spec)));
         let mut kinds: BTreeMap<&str, BTreeSet<&'static str>> = BTreeMap::new();
@@ -213,14 +232,13 @@ impl Plan {
         Self {
             origin,
             stopped: OnceLock::new(),
-            loaded: SystemTime::now(),
             specs: specs
                 .iter()
                 .map(|(info, grid)| {
                     let before = old.and_then(|old| Some((old, old.specs.get(&info.identity)?)));
                     let spec = match before {
                         Some((old, spec)) => {
-                            old.renew(spec, info, *grid, &ladders, origin);
+                            old.renew(spec, info, (*grid, origin, since), &ladders);
                             Arc::clone(spec)
                         }
                         None => Arc::new(Mutex::new(Spec::new(info, *grid, &ladders))),
@@ -250,18 +268,23 @@ impl Plan {
     }
 
     /// Hands a spec of this plan over to the next one. Under the same grid its due slots simply go
-    /// on; under another, those that fell due so far are kept as a number.
+    /// on; under another, those that fell due until then are kept as a number.
     fn renew(
         &self,
         spec: &Mutex<Spec>,
         info: &Arc<SpecInfo>,
-        grid: Grid,
+        (grid, origin, since): (Grid, Instant, Duration),
         ladders: &Ladders,
-        origin: Instant,
     ) {
         let mut spec = lock(spec);
         let same = self.origin == origin && spec.grid() == grid && self.stopped.get().is_none();
-        let due = (!same).then(|| spec.due_by(self.now()));
+        // Not by the clock: a slot between then and now is one of the new grid.
+        let until = if self.origin == origin {
+            self.now().min(since)
+        } else {
+            self.now()
+        };
+        let due = (!same).then(|| spec.due_by(until));
         spec.renew(info, grid, ladders, due);
     }
 
@@ -272,8 +295,6 @@ impl Plan {
     }
 
     fn fill(&self, page: &mut Page) {
-        page.reload.count(&[], 1);
-        page.reloaded.value(&[], unix_seconds(self.loaded));
         for (name, target) in &self.targets {
             lock(target).fill(page, name);
         }

@@ -200,6 +200,7 @@ fn due_slots_are_computed_and_stop() {
         specs: vec![(Arc::clone(&of), grid)],
         pools: vec![],
         origin,
+        since: Duration::from_secs(100),
     };
     let due = "testerd_slots_due_total{target=\"shop\",spec=\"checkout\",variant=\"\"}";
     let metrics = metrics();

@@ -4,6 +4,7 @@
 mod bugs;
 mod clock;
 mod cluster;
+mod examples;
 mod passing;
 mod recorded;
 mod site;

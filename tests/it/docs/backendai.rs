@@ -1,21 +1,18 @@
-//! `docs/backendai.md` is true to the code: its tables of specs, actions and tests are all there is,
+//! `docs/backendai.md` is true to the code: its tables of specs and tests are all there is,
 //! its examples make a plan, and its results are of every spec.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use regex::Regex;
-use testerd::action::Entry;
 use testerd::config::{Overrides, Sources};
 use testerd::plan::{self, Plan};
-use testerd::{backendai, catalog};
 
-use crate::tools::{read, require, root, succeed};
+use crate::tools::{read, require, succeed};
 
 const PAGE: &str = "docs/backendai.md";
 
 /// A cluster and its web server, and everything that can run there.
-const CLUSTER: &str = "\
+pub(super) const CLUSTER: &str = "\
 [target.cluster]\ntype = \"backendai\"\nendpoint = \"http://a\"\naccess_key = \"A\"\n\
 secret_key = { env = \"NONE\" }\nvars = { image = \"i\" }\n\
 [target.web]\ntype = \"backendai-web\"\nendpoint = \"http://b\"\n\
@@ -113,83 +110,6 @@ fn the_results_are_of_every_spec_and_variant() {
     assert!(
         difference.is_empty(),
         "run them and write the table by scripts/backendai-table: {difference:?}"
-    );
-}
-
-/// What an action captures by itself: a step that reads something else is told.
-fn captures(entry: &Entry) -> Vec<String> {
-    let mut step = format!("name = \"a\"\nuse = \"{}\"\n", entry.name);
-    for key in entry.keys.iter().filter(|key| key.required) {
-        let value = match key.name {
-            "files" => "{ a = \"b\" }",
-            "emails" => "[\"a\"]",
-            "count" => "1",
-            "until" => "\"running\"",
-            _ => "\"x\"",
-        };
-        let _ = writeln!(step, "{} = {value}", key.name);
-    }
-    let spec = format!(
-        "[[spec]]\nname = \"s\"\n[[spec.steps]]\n{step}\
-         [[spec.steps]]\nname = \"b\"\nuse = \"http\"\npath = \"/\"\njson = \"${{a.nothing}}\"\n"
-    );
-    let config =
-        format!("{CLUSTER}[[probe]]\ntarget = \"cluster\"\nnames = [\"s\"]\ninterval = \"1h\"");
-    let mut sources = Sources::from_text("all.toml", &config, &Overrides::default()).unwrap();
-    sources.add("s.toml", &spec, false);
-    let Err(problems) = plan::compile(sources) else {
-        panic!("something captures what nobody knows");
-    };
-    let [problem] = &problems[..] else {
-        panic!("{}: {problems:?}", entry.name);
-    };
-    let captures = problem.help.strip_prefix("`a` captures: ");
-    let captures = captures.map(|all| all.split(", ").map(|key| format!("`{key}`")).collect());
-    captures.unwrap_or_default()
-}
-
-/// The section on actions as it should be.
-fn actions() -> String {
-    let mut text = String::new();
-    for entry in &backendai::ENTRIES {
-        let (first, rest) = entry.summary.split_at(1);
-        let summary = if entry.is_resource {
-            format!("A resource that {}", entry.summary)
-        } else {
-            first.to_uppercase() + rest
-        };
-        let captures = match captures(entry).join(", ") {
-            none if none.is_empty() => String::new(),
-            captures => format!(" Captures {captures}."),
-        };
-        let _ = write!(text, "\n### `{}`\n\n{summary}.{captures}\n\n", entry.name);
-        text.push_str("| key | | what |\n|---|---|---|\n");
-        for key in entry.keys {
-            let required = if key.required { "required" } else { "" };
-            let _ = writeln!(text, "| `{}` | {required} | {} |", key.name, key.help);
-        }
-    }
-    text + "\n"
-}
-
-#[test]
-fn every_action_is_told_with_its_keys() {
-    let named = catalog::all().filter(|entry| entry.name.starts_with("backendai."));
-    assert_eq!(named.count(), backendai::ENTRIES.len());
-    let page = read(PAGE);
-    let (told, expected) = (between(&page, "actions"), actions());
-    if told != expected && std::env::var("INSTA_UPDATE").is_ok_and(|word| word == "always") {
-        let (begin, end) = ("<!-- actions: begin -->\n", "<!-- actions: end -->");
-        let page = page.replace(
-            &format!("{begin}{told}{end}"),
-            &format!("{begin}{expected}{end}"),
-        );
-        std::fs::write(root().join(PAGE), page).unwrap();
-        return;
-    }
-    assert!(
-        told == expected,
-        "INSTA_UPDATE=always cargo test docs:: rewrites this section of {PAGE}; it should be:\n{expected}"
     );
 }
 

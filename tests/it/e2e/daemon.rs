@@ -23,13 +23,21 @@ pub(super) struct Daemon {
     child: Child,
     url: String,
     /// Keeps its files.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Daemon {
     /// Starts it on a configuration, whose targets and probes are given, and its specs.
     pub(super) fn start(config: &str, specs: &str) -> Self {
+        Self::start_with(config, specs, &[])
+    }
+
+    /// The same beside other files.
+    pub(super) fn start_with(config: &str, specs: &str, files: &[(&str, &str)]) -> Self {
         let folder = write(config, specs);
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         Self::spawn(&mut serve(&folder), None, folder)
     }
 
@@ -60,7 +68,7 @@ impl Daemon {
         let daemon = Self {
             child,
             url: format!("http://{address}"),
-            _folder: folder,
+            folder,
         };
         eventually("ready", || {
             let told = daemon.ask("/-/ready")?;
@@ -98,6 +106,35 @@ impl Daemon {
             wanted(&last).then(|| last.clone())
         });
         seen.unwrap_or_else(|| panic!("it never came to: {what}\n{}", last.told()))
+    }
+
+    /// Puts another file into the place of one of its own.
+    pub(super) fn replace(&self, name: &str, text: &str) {
+        let new = self.folder.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.folder.path().join(name)).unwrap();
+    }
+
+    /// Writes its configuration anew.
+    pub(super) fn configure(&self, config: &str) {
+        self.replace("testerd.toml", &configuration(config));
+    }
+
+    /// What `testerd sweep --list` says.
+    pub(super) fn owed(&self) -> String {
+        let output = Command::new(PROGRAM)
+            .args(["sweep", "--list", "--config.file"])
+            .arg(config_file(&self.folder))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The lines of its log that hold a text.
+    pub(super) fn logged(&self, text: &str) -> usize {
+        let said = self.child.said();
+        said.iter().filter(|line| line.contains(text)).count()
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -147,9 +184,13 @@ fn serve(folder: impl AsRef<Path>) -> Command {
 fn write(config: &str, specs: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("specs.toml"), specs).unwrap();
-    let tester = "[tester]\ninstance = \"e2e\"\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n";
-    std::fs::write(config_file(&folder), format!("{tester}{config}")).unwrap();
+    std::fs::write(config_file(&folder), configuration(config)).unwrap();
     folder
+}
+
+fn configuration(rest: &str) -> String {
+    let tester = "[tester]\ninstance = \"e2e\"\nspecs = [\"specs.toml\"]\nstate_dir = \"state\"\n";
+    format!("{tester}{rest}")
 }
 
 fn config_file(folder: impl AsRef<Path>) -> PathBuf {

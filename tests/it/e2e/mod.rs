@@ -10,6 +10,7 @@ pub(crate) mod child;
 mod daemon;
 mod page;
 mod prometheus;
+mod reloads;
 mod rough;
 mod showcase;
 mod surface;

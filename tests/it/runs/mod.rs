@@ -4,6 +4,7 @@
 //! A run's id is always `0001`, so what it creates is called `it-0001-…`. Each request carries the
 //! name of its step as `?id=`, so that a fault hits one step and no other.
 
+mod answers;
 mod captures;
 mod creates;
 mod deadlines;
@@ -11,13 +12,17 @@ mod endings;
 mod expectations;
 pub(crate) mod handmade;
 mod journal;
+mod oauth2;
 mod order;
+mod origin;
 mod reasons;
+mod redirects;
 mod refusals;
 mod secrets;
 mod stopping;
 mod streams;
 mod uploads;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -94,6 +94,9 @@ async fn what_is_our_own_fault() {
     let rig = world.rig.clone();
     check(world, &[make("item", "")], "error secret").await;
     assert_eq!(rig.connections(), 0);
+    let world = World::new().target("secrets = { x = { file = \"/does/not/exist\" } }");
+    let reads = look("/ok", "headers = { x = \"${secret.x}\" }");
+    check(world, &reads, "error secret").await;
 
     let echo = "method = \"POST\"\nbody = '{\"id\":\"\"}'\ncapture = { id = \"json:/echo/id\" }";
     let empty = [

@@ -12,7 +12,8 @@ use testerd::journal::MemoryJournal;
 use testerd::outcome::Verdict;
 use testerd::runner::{Runner, Stop};
 use testerd::spec::{Case, Done, Scheduled};
-use testerd::tester::Tester;
+use testerd::tester::{Tester, Work};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::runs::Heard;
@@ -56,8 +57,11 @@ impl Stage {
                 undoer: handmade::undoer,
                 instance: "it".to_owned(),
             }),
-            scheduled: self.scheduled.clone(),
-            pools: self.pools.clone(),
+            work: Work {
+                scheduled: self.scheduled.clone(),
+                pools: self.pools.clone(),
+            },
+            next: mpsc::channel(1).1,
             stop: self.stop.clone(),
         }
     }
@@ -73,6 +77,25 @@ impl Stage {
             self.stop.cancel.cancel();
         };
         let (dropped, ()) = tokio::join!(self.tester().serve(grace, None), stopping);
+        dropped
+    }
+
+    /// Serves until `meanwhile` is over, which may send other work, then stops.
+    pub(super) async fn serve_anew(
+        &self,
+        grace: Duration,
+        meanwhile: impl AsyncFnOnce(mpsc::Sender<Work>),
+    ) -> usize {
+        let (send, next) = mpsc::channel(1);
+        let tester = Tester {
+            next,
+            ..self.tester()
+        };
+        let stopping = async {
+            meanwhile(send).await;
+            self.stop.cancel.cancel();
+        };
+        let (dropped, ()) = tokio::join!(tester.serve(grace, None), stopping);
         dropped
     }
 
@@ -158,6 +181,10 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn most(&self) -> u32 {
         self.most.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn now(&self) -> u32 {
+        self.now.load(Ordering::SeqCst)
     }
 
     /// Is counted for so long.

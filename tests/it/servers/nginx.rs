@@ -215,7 +215,7 @@ async fn names_are_asked_for() {
         (NAMED, &name(ann), "/who", &says(ann), "pass", ""),
         (NAMED, &name(bob), "/who", &says(bob), "pass", ""),
         (NAMED, &name(eve), "/who", "", tls, "UnrecognisedName"),
-        (TLS_13, &name(ann), "/who", "", tls, "not valid for name"),
+        (TLS_13, &name(ann), "/who", "", tls, "expected ann.example"),
     ])
     .await;
 }

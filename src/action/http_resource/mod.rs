@@ -3,21 +3,23 @@
 //! The undo record holds `find` and `delete` with every outer reference put in, so carrying it out
 //! needs neither the spec nor the run.
 
+mod read;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::capture::{Captures, check_ids};
-use super::expect::{
-    Expectation, POINTER_HELP, Reply, equal, exact_statuses, is_pointer, json_pointers,
-};
+use super::content::equal;
+use super::expect::{Expectation, Reply};
+use super::refused;
 use super::request::{RequestData, RequestTemplate, broken_record};
-use super::{Built, Shape, refused};
 use crate::outcome::{Effect, Failure, Reason};
-use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone, Work};
-use crate::text::{Fields, Lookup, ValueTemplate, plain};
+use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone};
+use crate::text::{Lookup, ValueTemplate, plain};
+
+pub use self::read::{KEYS, build};
 
 /// The kind under which undo records name this code.
 pub const KIND: &str = "http.resource";
@@ -71,204 +73,6 @@ struct FindData {
     items: Option<String>,
     matches: Vec<(String, Value)>,
     captures: Vec<(String, String)>,
-}
-
-/// Reads `create`, `find`, `delete`, `list` and `expect_refused`.
-pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
-    let expect_refused = fields.table("expect_refused").map(|mut table| {
-        if !table.has("status") {
-            table.missing("status", "say how the target refuses, such as status = 400");
-        }
-        Expectation::read(table)
-    });
-    let create = read_create(fields, shape);
-    let before = fields.notes().reads.len();
-    let find = read_find(fields, shape);
-    let delete = read_delete(fields);
-    let list = read_list(fields);
-    let recorded = fields.notes().reads[before..].to_vec();
-    let recorded = recorded
-        .into_iter()
-        .filter(|(read, _)| read.name != shape.own)
-        .collect();
-    let ((create, expect, captures), (delete, gone)) = (create?, delete?);
-
-    let ids = captures.writes();
-    for (key, secret) in &ids {
-        if *secret && delete.reads(shape.own, key) {
-            let what = format!("reads `{key}`, which is secret, but an undo is written down");
-            fields.problem(
-                "delete",
-                what,
-                "name the thing by something that is no secret",
-            );
-        }
-    }
-    let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
-    match &find {
-        None if needs_ids && !fields.has("find") => fields.missing(
-            "find",
-            "after a lost answer the thing is found by its name: find = { path = …, items = …, match = { \"/name\" = \"${run.name}\" }, capture = { … } }",
-        ),
-        Some(find) => {
-            let found = find.captures.writes();
-            for (key, _) in ids.iter().filter(|(key, _)| delete.reads(shape.own, key)) {
-                if !found.iter().any(|(name, _)| name == key) {
-                    let what = format!("does not capture `{key}`, which `delete` reads");
-                    fields.problem("find", what, format!("capture = {{ {key} = \"json:/…\" }}"));
-                }
-            }
-        }
-        None => {}
-    }
-    Some(Built {
-        writes: ids,
-        recorded,
-        work: Work::Acquire {
-            resource: Box::new(HttpResource {
-                own: shape.own.to_owned(),
-                create,
-                expect,
-                expect_refused,
-                captures,
-                find,
-                delete,
-                gone,
-                list,
-            }),
-            teardown_timeout: crate::spec::DEFAULT_TEARDOWN,
-        },
-    })
-}
-
-fn read_create(
-    fields: &mut Fields<'_, '_>,
-    shape: Shape<'_>,
-) -> Option<(RequestTemplate, Expectation, Captures)> {
-    if !fields.has("create") {
-        fields.missing(
-            "create",
-            "say how it is made: create = { method = \"POST\", path = … }",
-        );
-    }
-    let before = fields.notes().reads.len();
-    let mut table = fields.table("create")?;
-    let request = RequestTemplate::read_further(&mut table, Method::POST);
-    let expect = table
-        .table("expect")
-        .map_or_else(Expectation::success, Expectation::read);
-    let captures = table
-        .table("capture")
-        .map(Captures::read)
-        .unwrap_or_default();
-    table.finish();
-    let own = |(read, _): &(crate::text::Read, _)| read.name == shape.own;
-    if fields.notes().reads[before..].iter().any(own) {
-        fields.problem(
-            "create",
-            "reads its own captures",
-            "they exist only after it was made",
-        );
-    }
-    Some((request?, expect, captures))
-}
-
-fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
-    let before = fields.notes().reads.len();
-    let mut table = fields.table("find")?;
-    let request = RequestTemplate::read_recorded(&mut table, Method::GET);
-    let items = pointer(&mut table, "items");
-    if !table.has("match") {
-        table.missing(
-            "match",
-            "say which item is ours: match = { \"/name\" = \"${run.name}\" }",
-        );
-    }
-    let matches = table
-        .table("match")
-        .map(|mut pointers| json_pointers(&mut pointers))
-        .unwrap_or_default();
-    let ours = |value: &ValueTemplate| value.reads("run", "name") || value.reads("run", "id");
-    if table.has("match") && !matches.iter().any(|(_, value)| ours(value)) {
-        table.problem(
-            "match",
-            "does not tell ours from others'",
-            "compare the name with one that holds ${run.name}",
-        );
-    }
-    let captures = table
-        .table("capture")
-        .map(Captures::read)
-        .unwrap_or_default();
-    if !captures.only_json() {
-        table.problem(
-            "capture",
-            "is relative to the item found",
-            "use \"json:/…\" only",
-        );
-    }
-    table.finish();
-    let own = |(read, _): &(crate::text::Read, _)| read.name == shape.own;
-    let reads_own = fields.notes().reads[before..].iter().any(own);
-    if reads_own {
-        fields.problem(
-            "find",
-            "reads its own captures",
-            "find it by its name, ${run.name}",
-        );
-    }
-    Some(Find {
-        request: request?,
-        items,
-        matches,
-        captures,
-    })
-}
-
-fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>)> {
-    if !fields.has("delete") {
-        fields.missing(
-            "delete",
-            "say how it is undone: delete = { method = \"DELETE\", path = … }",
-        );
-    }
-    let mut table = fields.table("delete")?;
-    let request = RequestTemplate::read_recorded(&mut table, Method::DELETE);
-    let gone = exact_statuses(&mut table, "gone").unwrap_or_else(|| GONE.to_vec());
-    table.finish();
-    Some((request?, gone))
-}
-
-fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
-    let mut table = fields.table("list")?;
-    let request = RequestTemplate::read_further(&mut table, Method::GET);
-    let items = pointer(&mut table, "items");
-    let name = pointer(&mut table, "name");
-    if name.is_none() {
-        table.missing("name", "say where an item has its name: name = \"/name\"");
-    }
-    let captures = table
-        .table("capture")
-        .map(Captures::read)
-        .unwrap_or_default();
-    if !captures.only_json() {
-        table.problem("capture", "is relative to an item", "use \"json:/…\" only");
-    }
-    table.finish();
-    Some(List {
-        request: request?,
-        items,
-        name: name?,
-        captures,
-    })
-}
-
-fn pointer(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<String> {
-    let text = fields.string(key)?;
-    if !is_pointer(&text) {
-        fields.problem(key, "is not a JSON pointer", POINTER_HELP);
-    }
-    Some(text)
 }
 
 impl HttpResource {

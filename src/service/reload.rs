@@ -1,0 +1,236 @@
+//! Another configuration without a restart: on SIGHUP everything is read again, and targets files
+//! are read again when they have changed.
+//!
+//! Everything is read and compiled first; only a whole plan takes the place of the running one, so
+//! whatever is wrong changes nothing. It is told once, and tried again at the next change.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, warn};
+
+use super::{notify, work};
+use crate::config::{Overrides, Seen, Settings, Sources, Texts, unreadable};
+use crate::event::{Event, Exporters};
+use crate::plan::{self, Plan};
+use crate::sweeper::Request;
+use crate::tester::Work;
+use crate::text::{Problem, Severity};
+
+/// How often targets files are looked at. A change is taken on once they were found the same
+/// twice, so that nobody is caught writing.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// More problems than this are only counted: a broken generator of files must not flood the log.
+const MOST_PROBLEMS: usize = 20;
+
+/// What a plan was made from.
+pub struct Origin {
+    /// What was read.
+    pub texts: Texts,
+    /// What the command line says.
+    pub overrides: Overrides,
+}
+
+/// Where a new plan goes.
+pub(super) struct Ways {
+    pub(super) sweeper: mpsc::Sender<Request>,
+    pub(super) tester: mpsc::Sender<Work>,
+    pub(super) exporters: Exporters,
+}
+
+/// Takes on other configurations.
+pub(super) struct Reloader {
+    origin: Arc<Origin>,
+    running: Settings,
+    hangup: Signal,
+    ways: Ways,
+    /// The targets files when they were last read.
+    taken: Seen,
+}
+
+/// What came of reading again.
+struct Read {
+    origin: Arc<Origin>,
+    /// The targets files, if it came to reading them.
+    seen: Option<Seen>,
+    plan: Result<Plan, Vec<Problem>>,
+}
+
+impl Reloader {
+    pub(super) fn new(origin: Origin, running: &Settings, hangup: Signal, ways: Ways) -> Self {
+        Self {
+            origin: Arc::new(origin),
+            taken: running.targets_files.clone(),
+            running: running.clone(),
+            hangup,
+            ways,
+        }
+    }
+
+    /// Looks and listens for ever. It may be dropped at any time: a folder that hangs hangs this too.
+    pub(super) async fn serve(mut self) {
+        // As they were at the last look.
+        let mut last = self.taken.clone();
+        let mut next = Instant::now() + LOOK;
+        loop {
+            tokio::select! {
+                biased;
+                Some(()) = self.hangup.recv() => self.reload(true).await,
+                () = sleep_until(next) => {
+                    let now = self.look().await.unwrap_or_else(|| last.clone());
+                    if now != self.taken && now == last {
+                        self.reload(false).await;
+                    }
+                    last = now;
+                    next = Instant::now() + LOOK;
+                }
+            }
+        }
+    }
+
+    /// The targets files as they are now.
+    async fn look(&self) -> Option<Seen> {
+        if self.taken.is_empty() {
+            return None;
+        }
+        let (taken, origin) = (self.taken.clone(), self.origin.clone());
+        let look = spawn_blocking(move || taken.again(&origin.texts.folder()));
+        look.await.ok()
+    }
+
+    /// Reads again, everything or only the targets files, and takes it on if nothing is wrong.
+    async fn reload(&mut self, everything: bool) {
+        let mut states = vec![NotifyState::Reloading];
+        states.extend(NotifyState::monotonic_usec_now());
+        notify(&states);
+        let origin = self.origin.clone();
+        let read = match spawn_blocking(move || read(origin, everything)).await {
+            Ok(read) => read,
+            // A bug of ours: what runs is not touched.
+            Err(error) => {
+                error!(%error, "reading the configuration broke");
+                return self.ended(None);
+            }
+        };
+        if let Some(seen) = read.seen {
+            self.taken = seen;
+        }
+        let plan = read.plan.and_then(|plan| {
+            let problems = fixed(&self.running, &plan.settings);
+            if problems.is_empty() {
+                Ok(plan)
+            } else {
+                Err(problems)
+            }
+        });
+        match plan {
+            Ok(plan) => {
+                tell(&plan.warnings);
+                tell(&unreadable(&plan.files));
+                self.origin = read.origin;
+                let specs = plan.scheduled.len();
+                // Whoever is stopping takes nothing on, and nobody asks any more.
+                self.take_on(plan).await;
+                self.ended(Some(specs));
+            }
+            Err(problems) => {
+                tell(&problems);
+                self.ended(None);
+            }
+        }
+    }
+
+    /// The sweeper first: the first run on a new target may leave it something.
+    async fn take_on(&mut self, plan: Plan) {
+        let renew = Request::Renew(plan.settings.target_map(), plan.settings.patience);
+        let _ = self.ways.sweeper.send(renew).await;
+        let _ = self.ways.tester.send(work(&plan)).await;
+        self.running = plan.settings;
+    }
+
+    /// Tells whether it was taken on, and with how many specs.
+    fn ended(&self, specs: Option<usize>) {
+        self.ways.exporters.export(&Event::ConfigRead {
+            accepted: specs.is_some(),
+            at: SystemTime::now(),
+        });
+        let status = match specs {
+            Some(specs) => format!("{specs} specs"),
+            None => "the configuration was refused: the one before is running".to_owned(),
+        };
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
+}
+
+fn read(origin: Arc<Origin>, everything: bool) -> Read {
+    let mut origin = origin;
+    if everything {
+        match Texts::read(origin.texts.path()) {
+            Ok(texts) => {
+                origin = Arc::new(Origin {
+                    texts,
+                    overrides: origin.overrides.clone(),
+                });
+            }
+            Err(problems) => {
+                return Read {
+                    origin,
+                    seen: None,
+                    plan: Err(problems),
+                };
+            }
+        }
+    }
+    let (seen, plan) = match Sources::of(&origin.texts, &origin.overrides) {
+        Ok(sources) => {
+            let seen = sources.settings.targets_files.clone();
+            (Some(seen), plan::compile(sources))
+        }
+        Err(problems) => (None, Err(problems)),
+    };
+    Read { origin, seen, plan }
+}
+
+/// What cannot change while the process lives.
+fn fixed(running: &Settings, new: &Settings) -> Vec<Problem> {
+    let same = [
+        ("server.listen", running.listen == new.listen),
+        ("tester.instance", running.instance == new.instance),
+        ("tester.state_dir", running.state_dir == new.state_dir),
+        ("tester.stop_grace", running.stop_grace == new.stop_grace),
+        ("cleanup.max_owed", running.max_owed == new.max_owed),
+    ];
+    let changed = same.into_iter().filter(|(_, same)| !same);
+    changed
+        .map(|(key, _)| {
+            let what = "cannot change while testerd runs";
+            let help = "change it back, or restart testerd";
+            Problem::error(&new.at, key, what, help)
+        })
+        .collect()
+}
+
+fn tell(problems: &[Problem]) {
+    for problem in problems.iter().take(MOST_PROBLEMS) {
+        let Problem {
+            at,
+            key,
+            what,
+            help,
+            ..
+        } = problem;
+        match problem.severity {
+            Severity::Error => error!(%at, key, help, "{what}"),
+            Severity::Warning => warn!(%at, key, help, "{what}"),
+        }
+    }
+    if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|n| *n > 0) {
+        error!(more, "and more problems; `testerd check` tells them all");
+    }
+}

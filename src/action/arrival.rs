@@ -7,6 +7,7 @@ use http::Version;
 use super::expect::Reply;
 use super::keys::{Key, Part};
 use super::kind::{DURATION, FLAG, Kind, TABLE, TEXT};
+use super::manner::shown;
 use super::refused;
 use crate::client::Session;
 use crate::outcome::{Failure, Reason};
@@ -99,8 +100,12 @@ impl Arrival {
         if let Some(url) = &self.url {
             let url = url.text(lookup, plain).map_err(|error| refused(&error))?;
             if reply.url != url {
-                let what = format!("the answer came from {}, expected {url}", reply.url);
-                return failed(what);
+                let (came, wanted) = (shown(&reply.url), shown(&url));
+                return failed(if came == wanted {
+                    format!("the answer came from {came} with another query than expected")
+                } else {
+                    format!("the answer came from {came}, expected {wanted}")
+                });
             }
         }
         if let Some(expected) = self.http_version

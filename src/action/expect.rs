@@ -73,6 +73,8 @@ pub(crate) struct Reply {
     pub(super) noun: &'static str,
     /// Where it came from, after redirects.
     pub(super) url: String,
+    /// Whether it is the answer to another request than the first.
+    pub(super) redirected: bool,
     /// What the last request of a chain took.
     pub(super) phases: HttpPhases,
     json: OnceLock<Option<Value>>,
@@ -86,15 +88,17 @@ impl Reply {
             reason,
             noun: "the body",
             url: String::new(),
+            redirected: false,
             phases: HttpPhases::default(),
             json: OnceLock::new(),
         }
     }
 
     /// The reply with where it came from, and what that took.
-    pub(super) fn from(self, url: String, phases: HttpPhases) -> Self {
+    pub(super) fn from(self, (url, redirected): (String, bool), phases: HttpPhases) -> Self {
         Self {
             url,
+            redirected,
             phases,
             ..self
         }

@@ -5,7 +5,7 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
     LOCATION, USER_AGENT,
 };
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
 use super::keys::{Key, Part};
@@ -59,7 +59,7 @@ pub(super) const WHOLE: Part = Part::shared(
         Key::optional(
             "redirects",
             INTEGER,
-            "how many redirects are followed, at most 50; one more is a failure. Each request has its own phases; credentials and headers of yours stay with the target's origin",
+            "how many redirects are followed, at most 50; one more is a failure. Each request has its own phases. Credentials and headers of yours stay with the target's origin, a body that would have to leave it is a failure, and cookies go where they belong",
         )
         .default("0: a redirect is an answer"),
         Key::optional(
@@ -149,7 +149,7 @@ impl Manner {
     }
 
     /// The request, to be made in this manner.
-    pub(super) fn dress(self, request: Request) -> Request {
+    pub(super) fn apply(self, request: Request) -> Request {
         Request {
             reuse: self.reuse,
             resume: self.resume,
@@ -159,20 +159,31 @@ impl Manner {
         }
     }
 
-    /// Sends the request, and goes where it is sent on. Returns the
-    /// last answer and where it came from. Each request of the chain notes phases of its own.
+    /// The same, but redirects must not leave the target: whatever is made is undone there.
+    pub(super) fn staying(self) -> Self {
+        let redirects = Redirects {
+            same_origin: true,
+            ..self.redirects
+        };
+        Self { redirects, ..self }
+    }
+
+    /// Sends the request, and goes where it is sent on. Returns the last answer, where it came
+    /// from, and whether that is another request's. Each request of the chain notes phases of its
+    /// own.
     pub(super) async fn send(
         self,
         context: &mut Context<'_>,
         request: Request,
         mut place: Place,
-    ) -> Result<(Answer, String), Failure> {
+    ) -> Result<(Answer, (String, bool)), Failure> {
         let mut url = address(&place, &request);
         if self.redirects.most == 0 {
-            return Ok((context.send_to(&place, request).await?, url));
+            return Ok((context.send_to(&place, request).await?, (url, false)));
         }
         let mut next = request;
         let mut chain = vec![shown(&url).to_owned()];
+        let began_ours = place.ours;
         loop {
             let sent = context.send_to(&place, next.clone()).await;
             // Whatever came before the last request did reach somebody.
@@ -181,15 +192,24 @@ impl Manner {
                 _ => failure.with_unknown_effect(),
             })?;
             let Some(location) = location(&answer) else {
-                return Ok((answer, url));
+                return Ok((answer, (url, chain.len() > 1)));
             };
-            let arrived = self.redirects.arrive(context, &url, &location, &mut chain);
-            let (there, path) = arrived.map_err(|what| {
+            let lost = |what: String, chain: &[String]| {
                 let what = format!("{what}: {}", chain.join(" → "));
                 Failure::new(Reason::Protocol, what)
-            })?;
+            };
+            let to = self.redirects.arrive(&url, &location, &mut chain);
+            let to = to.and_then(|to| place_of(context, began_ours, to.as_str()));
+            let (there, path) = to.map_err(|what| lost(what, &chain))?;
+            next = follow(next, answer.status, path);
+            if there.endpoint.origin() != place.endpoint.origin() {
+                if !next.body.is_empty() {
+                    let what = "a redirect that would take the body to another origin";
+                    return Err(lost(what.into(), &chain));
+                }
+                next.headers = harmless(&next.headers);
+            }
             place = there;
-            next = follow(next, answer.status, path, place.ours);
             url = address(&place, &next);
         }
     }
@@ -197,13 +217,7 @@ impl Manner {
 
 impl Redirects {
     /// Where a redirect leads, or why it is not followed.
-    fn arrive(
-        self,
-        context: &Context<'_>,
-        url: &str,
-        location: &str,
-        chain: &mut Vec<String>,
-    ) -> Result<(Place, String), String> {
+    fn arrive(self, url: &str, location: &str, chain: &mut Vec<String>) -> Result<Url, String> {
         let from = Url::parse(url).map_err(|error| format!("a redirect from nowhere, {error}"))?;
         let to = from.join(location);
         let mut to = to.map_err(|error| format!("a redirect that leads nowhere, {error}"))?;
@@ -218,16 +232,16 @@ impl Redirects {
         if self.same_origin && from.origin() != to.origin() {
             return Err("a redirect that leaves its origin".to_owned());
         }
-        place_of(context, to.as_str())
+        Ok(to)
     }
 }
 
-/// The place of an address, and the path there.
-fn place_of(context: &Context<'_>, url: &str) -> Result<(Place, String), String> {
+/// The place of an address, and the path there. Who began elsewhere is nobody at home either.
+fn place_of(context: &Context<'_>, ours: bool, url: &str) -> Result<(Place, String), String> {
     let (endpoint, path) =
         Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
     let home = context.home();
-    if endpoint.origin() != home.endpoint.origin() {
+    if !ours || endpoint.origin() != home.endpoint.origin() {
         return Ok((context.elsewhere(endpoint), path));
     }
     // Below the base path an identity knows what it signs.
@@ -244,7 +258,7 @@ fn address(place: &Place, request: &Request) -> String {
 }
 
 /// An address for people: its query may hold what is nobody's business.
-fn shown(url: &str) -> &str {
+pub(super) fn shown(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 
@@ -258,7 +272,7 @@ fn location(answer: &Answer) -> Option<String> {
 }
 
 /// The request that follows an answer of this status, as browsers make it.
-fn follow(request: Request, status: u16, path: String, ours: bool) -> Request {
+fn follow(request: Request, status: u16, path: String) -> Request {
     let mut request = Request { path, ..request };
     let post = request.method == Method::POST;
     if status == 303 && request.method != Method::HEAD || matches!(status, 301 | 302) && post {
@@ -268,15 +282,18 @@ fn follow(request: Request, status: u16, path: String, ours: bool) -> Request {
             request.headers.remove(about_body);
         }
     }
-    if !ours {
-        let headers = std::mem::take(&mut request.headers);
-        for name in HARMLESS {
-            for value in headers.get_all(&name) {
-                request.headers.append(&name, value.clone());
-            }
+    request
+}
+
+/// What of these headers may be seen by anybody.
+fn harmless(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in HARMLESS {
+        for value in headers.get_all(&name) {
+            kept.append(&name, value.clone());
         }
     }
-    request
+    kept
 }
 
 const VERSIONS: [(&str, Speak); 3] = [

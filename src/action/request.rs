@@ -141,42 +141,66 @@ pub(super) struct RequestData {
     body: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_limit: Option<u64>,
 }
 
 impl RequestTemplate {
     /// Reads `PLACE` and `SENDING`: a request that an undo record may hold.
     pub(super) fn read_recorded(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
-        let method = read_method(fields).unwrap_or(method);
         let place = read_path(fields);
-        let bare = Self::read_at(place, fields);
-        let bodies = read_texts(fields);
-        let manner = Manner::read(fields);
-        Some(Self {
-            method,
-            body: only_body(fields, bodies),
-            manner,
-            ..bare?
-        })
+        Self::read_sending(place, fields, method, false)
     }
 
-    /// Reads `RUNNING` too.
+    /// Reads `PLACE`, `ELSEWHERE`, `SENDING` and `RUNNING`.
     pub(super) fn read(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
-        let method = read_method(fields).unwrap_or(method);
-        let bare = Self::read_bare(fields);
-        let mut bodies = read_texts(fields);
-        bodies.extend(read_files(fields));
-        let manner = Manner::read(fields).read_running(fields);
-        Some(Self {
-            method,
-            body: only_body(fields, bodies),
-            manner,
-            ..bare?
-        })
+        let place = read_place(fields);
+        Self::read_sending(place, fields, method, true)
     }
 
-    /// Reads `WHOLE` too: an answer that is read whole may come packed, and from elsewhere.
+    /// The same and `WHOLE`: an answer that is read whole may come packed, and from elsewhere.
     pub(super) fn read_whole(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
         let request = Self::read(fields, method);
+        Self::or_whole(request, fields)
+    }
+
+    /// The same without `ELSEWHERE`.
+    pub(super) fn read_list(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+        let place = read_path(fields);
+        let request = Self::read_sending(place, fields, method, true);
+        Self::or_whole(request, fields)
+    }
+
+    /// The same for what makes something: it is undone on the target, so it is made there.
+    pub(super) fn read_create(fields: &mut Fields<'_, '_>, method: Method) -> Option<Self> {
+        let request = Self::read_list(fields, method)?;
+        let manner = request.manner.staying();
+        Some(Self { manner, ..request })
+    }
+
+    fn read_sending(
+        place: Option<Where>,
+        fields: &mut Fields<'_, '_>,
+        method: Method,
+        runs: bool,
+    ) -> Option<Self> {
+        let method = read_method(fields).unwrap_or(method);
+        let bare = Self::read_at(place, fields);
+        let mut bodies = read_texts(fields);
+        let mut manner = Manner::read(fields);
+        if runs {
+            bodies.extend(read_files(fields));
+            manner = manner.read_running(fields);
+        }
+        Some(Self {
+            method,
+            body: only_body(fields, bodies),
+            manner,
+            ..bare?
+        })
+    }
+
+    fn or_whole(request: Option<Self>, fields: &mut Fields<'_, '_>) -> Option<Self> {
         let manner = request.as_ref().map(|request| request.manner);
         let manner = manner.unwrap_or_default().read_whole(fields);
         request.map(|request| Self { manner, ..request })
@@ -217,7 +241,7 @@ impl RequestTemplate {
             None => context.home(),
             Some(endpoint) => context.elsewhere(endpoint),
         };
-        Ok((self.manner.dress(request), place))
+        Ok((self.manner.apply(request), place))
     }
 
     fn put_in(
@@ -297,6 +321,7 @@ impl RequestTemplate {
             json,
             body,
             http_version: self.manner.version(),
+            body_limit: Some(self.body_limit).filter(|limit| *limit != DEFAULT_BODY_LIMIT),
         })
     }
 
@@ -325,7 +350,7 @@ impl RequestTemplate {
             headers: headers.collect::<Result<_, String>>()?,
             body,
             manner: Manner::of_version(data.http_version.as_deref()),
-            body_limit: DEFAULT_BODY_LIMIT,
+            body_limit: data.body_limit.unwrap_or(DEFAULT_BODY_LIMIT),
         })
     }
 
@@ -351,10 +376,10 @@ impl RequestTemplate {
         let (request, place) = self.render(context, lookup).await?;
         let begun = Instant::now();
         let sent = self.manner.send(context, request, place).await;
-        let (answer, url) = sent?;
+        let (answer, from) = sent?;
         let (duration, reason) = (begun.elapsed(), context.reason(&answer));
         let phases = context.http.last().copied().unwrap_or_default();
-        Ok(Reply::new(answer, duration, reason).from(url, phases))
+        Ok(Reply::new(answer, duration, reason).from(from, phases))
     }
 
     /// Sends it once, and reads the answer as it comes. The headers are added where the request

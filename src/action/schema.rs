@@ -11,10 +11,13 @@ use super::content::excerpt;
 use crate::outcome::{Cause, Failure, Reason};
 use crate::text::Fields;
 
+/// Longer schemas are none.
+const LARGEST_FILE: u64 = 4 << 20;
+
 /// A schema, ready to be used, or a file that is read when it first is.
 pub(super) struct Schema {
     file: Option<PathBuf>,
-    validator: OnceLock<Result<Validator, String>>,
+    validator: OnceLock<Validator>,
 }
 
 impl Schema {
@@ -43,21 +46,20 @@ impl Schema {
         }
         Some(Self {
             file: None,
-            validator: validator.map(Ok).map(OnceLock::from).ok()?,
+            validator: validator.map(OnceLock::from).ok()?,
         })
     }
 
     /// Says where the body differs first.
     pub(super) fn check(&self, json: &Value, noun: &str) -> Result<(), Failure> {
-        let validator = self.validator.get_or_init(|| {
-            let file = self.file.as_deref().unwrap_or("".as_ref());
-            let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
-            let validator = text.and_then(|text| parse(&text));
-            validator.map_err(|what| format!("the schema in {}: {what}", file.display()))
-        });
-        let validator = validator
-            .as_ref()
-            .map_err(|what| Failure::new(Cause::Input, what.clone()))?;
+        let validator = match self.validator.get() {
+            Some(validator) => validator,
+            // What cannot be read now may be there the next time.
+            None => {
+                let loaded = self.load()?;
+                self.validator.get_or_init(|| loaded)
+            }
+        };
         validator.validate(json).map_err(|error| {
             let (place, why) = (error.instance_path().to_string(), error.to_string());
             let at = if place.is_empty() { "" } else { " at json " };
@@ -66,6 +68,22 @@ impl Schema {
                 excerpt(&why)
             );
             Failure::new(Reason::Assertion, what)
+        })
+    }
+
+    fn load(&self) -> Result<Validator, Failure> {
+        let file = self.file.as_deref().unwrap_or("".as_ref());
+        let known = std::fs::metadata(file).map_err(|error| error.to_string());
+        let validator = known.and_then(|known| {
+            if !known.is_file() || known.len() > LARGEST_FILE {
+                return Err("is not a file of at most 4 MiB".to_owned());
+            }
+            let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+            parse(&text?)
+        });
+        validator.map_err(|what| {
+            let what = format!("the schema in {}: {what}", file.display());
+            Failure::new(Cause::Input, what)
         })
     }
 }

@@ -47,15 +47,23 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Byt
                 brotli_decompressor::Decompressor::new(&body[..], 4096),
                 limit,
             )?,
-            "zstd" => {
-                let decoder = StreamingDecoder::new_with_max_window_size(&body[..], ZSTD_WINDOW);
-                let decoder = decoder.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
-                unpack(decoder, limit)?
-            }
+            "zstd" => unpack_zstd(&body, limit)?,
             _ => return Err(Broken::Unknown(coding.clone())),
         };
     }
     Ok(body)
+}
+
+/// Frame by frame (RFC 8878, 3).
+fn unpack_zstd(mut packed: &[u8], limit: u64) -> Result<Bytes, Broken> {
+    let mut content = Vec::new();
+    while !packed.is_empty() {
+        let frame = StreamingDecoder::new_with_max_window_size(&mut packed, ZSTD_WINDOW);
+        let frame = frame.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
+        let left = limit - content.len() as u64;
+        content.extend(unpack(frame, left)?);
+    }
+    Ok(content.into())
 }
 
 fn unpack(packed: impl Read, limit: u64) -> Result<Bytes, Broken> {
@@ -66,4 +74,24 @@ fn unpack(packed: impl Read, limit: u64) -> Result<Bytes, Broken> {
         return Err(Broken::TooLong);
     }
     Ok(content.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of one block that is not packed (RFC 8878, 3.1.1).
+    fn frame(byte: u8) -> [u8; 10] {
+        [0x28, 0xb5, 0x2f, 0xfd, 0x20, 1, 0x09, 0, 0, byte]
+    }
+
+    #[test]
+    fn zstd_may_come_in_several_frames_under_one_limit() {
+        let two = [frame(b'a'), frame(b'b')].concat();
+        assert_eq!(unpack_zstd(&two, 2).unwrap(), "ab");
+        let too_long = unpack_zstd(&two, 1);
+        assert!(matches!(too_long, Err(Broken::TooLong)), "{too_long:?}");
+        let cut = unpack_zstd(&two[..19], 2);
+        assert!(matches!(cut, Err(Broken::Garbage(_))), "{cut:?}");
+    }
 }

@@ -51,7 +51,7 @@ impl Client {
         // Before the clock starts: reading this machine's files says nothing about the target.
         let tls = if endpoint.is_tls() {
             let config = self.tls(endpoint).await?;
-            Some(Sessions::default().dress(&config, protocols, false))
+            Some(Sessions::default().configure(&config, protocols, false))
         } else {
             None
         };
@@ -85,7 +85,7 @@ impl Client {
             return Ok(dialog);
         };
         let config = self.tls(&endpoint).await?;
-        let config = Sessions::default().dress(&config, protocols, false);
+        let config = Sessions::default().configure(&config, protocols, false);
         let mut watch = Stopwatch::start(phases);
         let (stream, session) = shake(&endpoint, tcp, config, &mut watch).await?;
         drop(watch);

@@ -167,7 +167,7 @@ pub struct Answer {
 /// port and version of HTTP, TLS sessions, and cookies.
 #[derive(Default)]
 pub struct Connections {
-    kept: HashMap<String, Connection>,
+    kept: HashMap<String, (Arc<Transport>, Connection)>,
     /// Of the last request, which nobody needs any more. Closing it wakes its server, often on this
     /// very processor: that is put off until no clock runs.
     over: Option<Box<Connection>>,
@@ -196,7 +196,11 @@ impl Connections {
     }
 
     async fn take(&mut self, endpoint: &Endpoint, speak: Speak) -> Option<Connection> {
-        let mut kept = self.kept.remove(&place(endpoint, speak))?;
+        let (transport, mut kept) = self.kept.remove(&place(endpoint, speak))?;
+        // Another way there, perhaps as somebody else, is another connection.
+        if transport != *endpoint.transport() {
+            return None;
+        }
         // The runtime looks at its sockets before it comes back: a run goes from step to step
         // without a pause, and would not hear of a close that came right after the last answer.
         tokio::task::yield_now().await;
@@ -204,7 +208,8 @@ impl Connections {
     }
 
     fn keep(&mut self, endpoint: &Endpoint, speak: Speak, connection: Connection) {
-        self.kept.insert(place(endpoint, speak), connection);
+        let kept = (Arc::clone(endpoint.transport()), connection);
+        self.kept.insert(place(endpoint, speak), kept);
     }
 }
 
@@ -292,7 +297,7 @@ impl Client {
             let config = self.tls(endpoint).await?;
             let protocols = request.speak.protocols();
             let sessions = &mut connections.sessions;
-            Some(sessions.dress(&config, protocols, request.resume))
+            Some(sessions.configure(&config, protocols, request.resume))
         } else {
             None
         };

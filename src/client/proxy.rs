@@ -2,20 +2,22 @@
 //! (RFC 9110, 9.3.6) for `http` too, SOCKS5 ones (RFC 1928) with the target's name, so that the
 //! proxy resolves it.
 
+use std::error::Error;
+use std::io;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{HeaderValue, Method, Uri};
-use http_body_util::Full;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
-use tokio_util::either::Either;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
-use super::exchange::{Connection, Message};
 use crate::secret::SecretSource;
+
+/// Longer heads of an answer are none.
+const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Through whom a target is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,41 +65,29 @@ impl Proxy {
 
     async fn connect(
         &self,
-        tcp: TcpStream,
+        mut tcp: TcpStream,
         to: &Endpoint,
         login: Option<(&str, &str)>,
     ) -> Result<TcpStream, ClientError> {
-        let broken = |source| ClientError::proxy(&self.endpoint, source);
+        let broken =
+            |source: Box<dyn Error + Send + Sync>| ClientError::proxy(&self.endpoint, source);
         let target = format!("{}:{}", to.host(), to.port());
-        let mut message = Message::new(Full::default());
-        *message.method_mut() = Method::CONNECT;
-        *message.uri_mut() = Uri::try_from(&target).map_err(broken_as(&self.endpoint))?;
-        let headers = message.headers_mut();
-        headers.insert(
-            HOST,
-            HeaderValue::try_from(target).map_err(broken_as(&self.endpoint))?,
-        );
+        let mut request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
         if let Some((user, password)) = login {
             let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
-            // Base64 is always a header value.
-            let value = HeaderValue::try_from(format!("Basic {pair}"));
-            headers.extend(value.map(|value| (PROXY_AUTHORIZATION, value)));
+            request = format!("{request}proxy-authorization: Basic {pair}\r\n");
         }
-        let opened = Connection::http1(Either::Left(tcp)).await;
-        let mut connection = opened.map_err(|source| broken(Box::new(source)))?;
-        let answer = connection.request(message).await;
-        let answer = answer.map_err(|error| broken(Box::new(error.into_error())))?;
-        if !answer.status().is_success() {
-            return Err(broken(
-                format!("it answers CONNECT with status {}", answer.status()).into(),
-            ));
-        }
-        let taken = connection.into_pipe().await;
-        match taken.map_err(|source| broken(Box::new(source)))? {
-            Some((Either::Left(tcp), read)) if read.is_empty() => Ok(tcp),
-            _ => Err(broken(
-                "it says something before we did, through the tunnel".into(),
+        let asked = async {
+            tcp.write_all(format!("{request}\r\n").as_bytes()).await?;
+            read_head(&mut tcp).await
+        };
+        let head = asked.await.map_err(|source| broken(source.into()))?;
+        match status(&head) {
+            Some(200..=299) => Ok(tcp),
+            Some(code) => Err(broken(
+                format!("it answers CONNECT with status {code}").into(),
             )),
+            None => Err(broken("its answer to CONNECT is not HTTP".into())),
         }
     }
 
@@ -126,8 +116,24 @@ impl Proxy {
     }
 }
 
-fn broken_as<E: std::error::Error + Send + Sync + 'static>(
-    endpoint: &Endpoint,
-) -> impl Fn(E) -> ClientError + '_ {
-    |source| ClientError::proxy(endpoint, Box::new(source))
+/// Reads the head of an answer and not a byte more: whoever is behind the proxy may have spoken
+/// already.
+async fn read_head(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= LONGEST_HEAD {
+            return Err(io::Error::other("the head of its answer has no end"));
+        }
+        head.push(tcp.read_u8().await?);
+    }
+    Ok(head)
+}
+
+/// The status in a head.
+fn status(head: &[u8]) -> Option<u16> {
+    let line = std::str::from_utf8(head.split(|byte| *byte == b'\r').next()?).ok()?;
+    let rest = line
+        .strip_prefix("HTTP/1.1 ")
+        .or(line.strip_prefix("HTTP/1.0 "))?;
+    rest.get(..3)?.parse().ok()
 }

@@ -6,6 +6,7 @@ mod streams;
 mod unmeasured;
 mod websockets;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,7 +15,9 @@ use tokio::time::Instant;
 
 use self::Play::{Hold, Pass, Request as Asked, Reset, Say};
 use self::server::{Authority, Play, Server};
-use super::{Answer, Client, ClientError, Connections, Endpoint, Request, Stream, Upgrade};
+use super::{
+    Answer, Client, ClientError, Connections, Endpoint, Request, Stream, Transport, Trust, Upgrade,
+};
 use crate::event::HttpPhases;
 
 const HELLO: Play = Say("HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello");
@@ -219,6 +222,35 @@ async fn connections_are_kept_only_when_asked() {
         }
         assert_eq!(server.accepted(), connections, "reuse: {reuse}");
         assert_eq!(user.phases(), phases);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_those_who_are_reached_in_the_same_way() {
+    let server = Server::start([Asked, HELLO].repeat(3)).await;
+    let mut user = User::new();
+    let named = Transport::new(
+        None,
+        None,
+        Trust {
+            server_name: Some("other.example".try_into().unwrap()),
+            ..Trust::default()
+        },
+    );
+    for (transport, connections) in [
+        (Transport::default(), 1),
+        (Transport::default(), 1),
+        (named, 2),
+        (Transport::default(), 3),
+    ] {
+        let endpoint = Endpoint::parse(&server.url()).unwrap();
+        let endpoint = endpoint.via(Arc::new(transport));
+        let (connections_of_run, phases) = (&mut user.connections, &mut user.phases);
+        let sent = user
+            .client
+            .send(&endpoint, get(true), connections_of_run, phases);
+        assert_eq!(sent.await.unwrap().status, 200);
+        assert_eq!(server.accepted(), connections);
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Sessions(Option<Resumption>);
 
 impl Sessions {
     /// The configuration for these protocols, with sessions to resume if that is wanted.
-    pub(super) fn dress(
+    pub(super) fn configure(
         &mut self,
         config: &ClientConfig,
         protocols: &[&str],

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use rustls::pki_types::ServerName;
@@ -87,9 +87,11 @@ pub struct Transport {
     pub family: Option<Family>,
     /// Through whom.
     pub proxy: Option<Proxy>,
-    /// For `https`.
+    /// For `https` and `tls`.
     pub trust: Trust,
     loaded: Mutex<Option<(Stamp, Arc<ClientConfig>)>>,
+    /// The way to others, made once: sessions are resumed only in the same configuration.
+    elsewhere: OnceLock<Arc<Self>>,
 }
 
 impl PartialEq for Transport {
@@ -101,7 +103,7 @@ impl PartialEq for Transport {
 impl Eq for Transport {}
 
 impl Transport {
-    /// Straight, trusting the roots of this machine.
+    /// With these settings; the default is straight, trusting the roots of this machine.
     #[must_use]
     pub fn new(family: Option<Family>, proxy: Option<Proxy>, trust: Trust) -> Self {
         Self {
@@ -109,6 +111,7 @@ impl Transport {
             proxy,
             trust,
             loaded: Mutex::default(),
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -125,7 +128,8 @@ impl Transport {
         if trust == self.trust {
             return Arc::clone(self);
         }
-        Arc::new(Self::new(self.family, self.proxy.clone(), trust))
+        let made = || Arc::new(Self::new(self.family, self.proxy.clone(), trust));
+        Arc::clone(self.elsewhere.get_or_init(made))
     }
 
     /// The same way, but the certificate has to name somebody else.

@@ -218,7 +218,7 @@ impl Context<'_> {
 
     async fn prepare(&mut self, place: &Place, request: &mut Request) -> Result<(), Failure> {
         if place.ours {
-            return self.dress(request).await;
+            return self.dress_for(&place.endpoint, request).await;
         }
         self.introduce(request);
         Ok(())
@@ -260,11 +260,19 @@ impl Context<'_> {
     /// # Errors
     /// If a secret could not be read, or the target could not be asked what it wants.
     pub async fn dress(&mut self, request: &mut Request) -> Result<(), Failure> {
+        self.dress_for(&self.target.endpoint, request).await
+    }
+
+    async fn dress_for(
+        &mut self,
+        endpoint: &Endpoint,
+        request: &mut Request,
+    ) -> Result<(), Failure> {
         let identity = self.identity.as_ref().map_err(Failure::clone)?;
         self.introduce(request);
         let wire = Wire {
             client: self.client,
-            endpoint: &self.target.endpoint,
+            endpoint,
             http: self.http,
         };
         self.trace.last_request = identity.dress(request, wire).await?;

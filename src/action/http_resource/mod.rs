@@ -95,7 +95,7 @@ impl HttpResource {
             Some(refusal) => {
                 refusal.check(reply, lookup)?;
                 // A conflict that was hoped for is no lost pair.
-                if !refusal_is_certain(status) && status != 409 {
+                if reply.redirected || !refusal_is_certain(status) && status != 409 {
                     let what = format!("status {status} does not say whether it was made");
                     return Err(Failure::new(Reason::of_status(status), what));
                 }
@@ -121,7 +121,8 @@ impl Action for HttpResource {
             let reply = self.create.send(context, scope).await?;
             self.judge(&reply, scope).map_err(|failure| {
                 let failure = self.captures.hush(&reply, failure);
-                if refusal_is_certain(reply.answer.status) {
+                // What answers after a redirect says nothing of the request before it.
+                if !reply.redirected && refusal_is_certain(reply.answer.status) {
                     failure.without_effect()
                 } else {
                     Failure {

@@ -9,7 +9,7 @@ use crate::action::kind::{Kind, POINTER, TABLE};
 use crate::action::manner::WHOLE;
 use crate::action::place::{POINTER_HELP, is_pointer, json_pointers};
 use crate::action::poll::EXPECT;
-use crate::action::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
+use crate::action::request::{PLACE, RUNNING, RequestTemplate, SENDING};
 use crate::action::{Built, Key, Part, Shape};
 use crate::spec::Work;
 use crate::text::{Fields, ValueTemplate};
@@ -18,7 +18,6 @@ use crate::text::{Fields, ValueTemplate};
 pub const KEYS: &[Part] = &[Part::own(&[
     Key::required("create", TABLE, "how it is made").of(&[
         PLACE,
-        ELSEWHERE,
         SENDING,
         RUNNING,
         WHOLE,
@@ -57,7 +56,6 @@ pub const KEYS: &[Part] = &[Part::own(&[
     )
     .of(&[
         PLACE,
-        ELSEWHERE,
         SENDING,
         RUNNING,
         WHOLE,
@@ -159,7 +157,7 @@ fn read_create(
     }
     let before = fields.notes().reads.len();
     let mut table = fields.table("create")?;
-    let request = RequestTemplate::read_whole(&mut table, Method::POST);
+    let request = RequestTemplate::read_create(&mut table, Method::POST);
     let expect = table
         .table("expect")
         .map_or_else(Expectation::success, Expectation::read);
@@ -247,7 +245,7 @@ fn read_delete(fields: &mut Fields<'_, '_>) -> Option<(RequestTemplate, Vec<u16>
 
 fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
     let mut table = fields.table("list")?;
-    let request = RequestTemplate::read_whole(&mut table, Method::GET);
+    let request = RequestTemplate::read_list(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
     let name = pointer(&mut table, "name");
     if name.is_none() {

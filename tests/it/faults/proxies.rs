@@ -61,8 +61,8 @@ async fn http_proxies_that_refuse() {
         ),
         (
             vec![say("HTTP/1.1 200 OK\r\n\r\nhello")],
-            connect,
-            "it says something before we did",
+            "fail protocol",
+            "no http answer",
         ),
         (vec![Do::Hold], "fail timeout", "no end within 300"),
     ] {

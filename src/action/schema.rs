@@ -52,13 +52,12 @@ impl Schema {
 
     /// Says where the body differs first.
     pub(super) fn check(&self, json: &Value, noun: &str) -> Result<(), Failure> {
-        let validator = match self.validator.get() {
-            Some(validator) => validator,
+        let validator = if let Some(validator) = self.validator.get() {
+            validator
+        } else {
             // What cannot be read now may be there the next time.
-            None => {
-                let loaded = self.load()?;
-                self.validator.get_or_init(|| loaded)
-            }
+            let loaded = self.load()?;
+            self.validator.get_or_init(|| loaded)
         };
         validator.validate(json).map_err(|error| {
             let (place, why) = (error.instance_path().to_string(), error.to_string());

@@ -50,8 +50,8 @@ pub(super) struct Reloader {
     running: Settings,
     hangup: Signal,
     ways: Ways,
-    /// The targets files when they were last read.
-    taken: Seen,
+    /// The targets files of the running configuration when they were last tried, taken on or not.
+    tried: Seen,
 }
 
 /// What came of reading again.
@@ -66,7 +66,7 @@ impl Reloader {
     pub(super) fn new(origin: Origin, running: &Settings, hangup: Signal, ways: Ways) -> Self {
         Self {
             origin: Arc::new(origin),
-            taken: running.targets_files.clone(),
+            tried: running.targets_files.clone(),
             running: running.clone(),
             hangup,
             ways,
@@ -76,7 +76,7 @@ impl Reloader {
     /// Looks and listens for ever. It may be dropped at any time: a folder that hangs hangs this too.
     pub(super) async fn serve(mut self) {
         // As they were at the last look.
-        let mut last = self.taken.clone();
+        let mut last = self.tried.clone();
         let mut next = Instant::now() + LOOK;
         loop {
             tokio::select! {
@@ -84,7 +84,7 @@ impl Reloader {
                 Some(()) = self.hangup.recv() => self.reload(true).await,
                 () = sleep_until(next) => {
                     let now = self.look().await.unwrap_or_else(|| last.clone());
-                    if now != self.taken && now == last {
+                    if now != self.tried && now == last {
                         self.reload(false).await;
                     }
                     last = now;
@@ -96,11 +96,11 @@ impl Reloader {
 
     /// The targets files as they are now.
     async fn look(&self) -> Option<Seen> {
-        if self.taken.is_empty() {
+        if self.tried.is_empty() {
             return None;
         }
-        let (taken, origin) = (self.taken.clone(), self.origin.clone());
-        let look = spawn_blocking(move || taken.again(&origin.texts.folder()));
+        let (tried, origin) = (self.tried.clone(), self.origin.clone());
+        let look = spawn_blocking(move || tried.again(&origin.texts.folder()));
         look.await.ok()
     }
 
@@ -118,9 +118,6 @@ impl Reloader {
                 return self.ended(None);
             }
         };
-        if let Some(seen) = read.seen {
-            self.taken = seen;
-        }
         let plan = read.plan.and_then(|plan| {
             let problems = fixed(&self.running, &plan.settings);
             if problems.is_empty() {
@@ -129,6 +126,11 @@ impl Reloader {
                 Err(problems)
             }
         });
+        // What a refused configuration names is not what runs, and what was wrong may be no targets
+        // file: those that run are looked at as if nobody had asked.
+        if let Some(seen) = read.seen.filter(|_| plan.is_ok() || !everything) {
+            self.tried = seen;
+        }
         match plan {
             Ok(plan) => {
                 tell(&plan.warnings);

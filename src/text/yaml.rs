@@ -282,7 +282,7 @@ mod tests {
         }
         let long = "x".repeat(200_000);
         let many = "- *a\n".repeat(1_000);
-        let nested: String = (0..DEEPEST).map(|level| format!("&a{level} [")).collect();
+        let nested = "&a [".repeat(DEEPEST);
         for costly in [
             laughs,
             format!("- &a {long}\n{many}"),

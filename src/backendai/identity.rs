@@ -1,5 +1,6 @@
 //! A Backend.AI user, by a key pair: signs requests, reads refusals, keeps to the rate limit.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -65,6 +66,13 @@ impl Auth for KeyPair {
     ) -> BoxFuture<'a, Result<Arc<dyn Identity>, Failure>> {
         let user = self.user(redactor);
         ready(user.map(|user| Arc::new(user) as _)).boxed()
+    }
+
+    fn is_like(&self, other: &dyn Auth) -> bool {
+        let other = (other as &dyn Any).downcast_ref::<Self>();
+        other.is_some_and(|other| {
+            (&self.access_key, &self.secret_key) == (&other.access_key, &other.secret_key)
+        })
     }
 }
 

@@ -84,6 +84,26 @@ impl Settings {
             .map(|(name, settings)| (name.clone(), settings.target.clone()))
             .collect()
     }
+
+    /// Takes over what is remembered of targets that are still the same, such as tokens. Who shares
+    /// a token with one of them goes on sharing it.
+    pub fn remember(&mut self, before: &BTreeMap<String, Arc<Target>>) {
+        let place = |target: &Target| Arc::as_ptr(&target.auth).cast::<()>();
+        let mut known = BTreeMap::new();
+        for (name, TargetSettings { target, .. }) in &self.targets {
+            let same = |old: &&Arc<Target>| {
+                old.endpoint == target.endpoint && target.auth.is_like(&*old.auth)
+            };
+            if let Some(old) = before.get(name).filter(same) {
+                known.insert(place(target), Arc::clone(&old.auth));
+            }
+        }
+        for TargetSettings { target, .. } in self.targets.values_mut() {
+            if let Some(auth) = known.get(&place(target)) {
+                Arc::make_mut(target).auth = Arc::clone(auth);
+            }
+        }
+    }
 }
 
 /// How long what is owed is waited for: `[cleanup]`.

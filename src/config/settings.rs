@@ -155,9 +155,14 @@ impl Settings {
         for probe in &self.probes {
             if !self.target_names.contains(&probe.target) {
                 let known = self.target_names.iter().map(String::as_str);
-                let help = match nearest(&probe.target, known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("declare it: [target.{}]", probe.target),
+                let table = probe.target.split_once('/').map(|(table, _)| table);
+                let table = table.filter(|table| known.clone().any(|known| known == *table));
+                let help = match (table, nearest(&probe.target, known)) {
+                    (Some(table), _) => {
+                        format!("did you mean `{table}`? a probe is for all targets of a table")
+                    }
+                    (None, Some(near)) => format!("did you mean `{near}`?"),
+                    (None, None) => format!("declare it: [target.{}]", probe.target),
                 };
                 let what = format!("there is no target `{}`", probe.target);
                 let key = format!("probe.{}.target", probe.name);

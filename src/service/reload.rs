@@ -4,6 +4,7 @@
 //! Everything is read and compiled first; only a whole plan takes the place of the running one, so
 //! whatever is wrong changes nothing. It is told once, and tried again at the next change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,7 @@ use super::{notify, work};
 use crate::config::{Overrides, Seen, Settings, Sources, Texts, unreadable};
 use crate::event::{Event, Exporters};
 use crate::plan::{self, Plan};
+use crate::spec::Target;
 use crate::sweeper::Request;
 use crate::tester::Work;
 use crate::text::{Problem, Severity};
@@ -50,8 +52,8 @@ pub(super) struct Reloader {
     running: Settings,
     hangup: Signal,
     ways: Ways,
-    /// The targets files when they were last read.
-    taken: Seen,
+    /// The targets files of the running configuration when they were last tried, taken on or not.
+    tried: Seen,
 }
 
 /// What came of reading again.
@@ -66,7 +68,7 @@ impl Reloader {
     pub(super) fn new(origin: Origin, running: &Settings, hangup: Signal, ways: Ways) -> Self {
         Self {
             origin: Arc::new(origin),
-            taken: running.targets_files.clone(),
+            tried: running.targets_files.clone(),
             running: running.clone(),
             hangup,
             ways,
@@ -76,7 +78,7 @@ impl Reloader {
     /// Looks and listens for ever. It may be dropped at any time: a folder that hangs hangs this too.
     pub(super) async fn serve(mut self) {
         // As they were at the last look.
-        let mut last = self.taken.clone();
+        let mut last = self.tried.clone();
         let mut next = Instant::now() + LOOK;
         loop {
             tokio::select! {
@@ -84,7 +86,7 @@ impl Reloader {
                 Some(()) = self.hangup.recv() => self.reload(true).await,
                 () = sleep_until(next) => {
                     let now = self.look().await.unwrap_or_else(|| last.clone());
-                    if now != self.taken && now == last {
+                    if now != self.tried && now == last {
                         self.reload(false).await;
                     }
                     last = now;
@@ -96,11 +98,11 @@ impl Reloader {
 
     /// The targets files as they are now.
     async fn look(&self) -> Option<Seen> {
-        if self.taken.is_empty() {
+        if self.tried.is_empty() {
             return None;
         }
-        let (taken, origin) = (self.taken.clone(), self.origin.clone());
-        let look = spawn_blocking(move || taken.again(&origin.texts.folder()));
+        let (tried, origin) = (self.tried.clone(), self.origin.clone());
+        let look = spawn_blocking(move || tried.again(&origin.texts.folder()));
         look.await.ok()
     }
 
@@ -109,8 +111,8 @@ impl Reloader {
         let mut states = vec![NotifyState::Reloading];
         states.extend(NotifyState::monotonic_usec_now());
         notify(&states);
-        let origin = self.origin.clone();
-        let read = match spawn_blocking(move || read(origin, everything)).await {
+        let (origin, running) = (self.origin.clone(), self.running.target_map());
+        let read = match spawn_blocking(move || read(origin, &running, everything)).await {
             Ok(read) => read,
             // A bug of ours: what runs is not touched.
             Err(error) => {
@@ -118,9 +120,6 @@ impl Reloader {
                 return self.ended(None);
             }
         };
-        if let Some(seen) = read.seen {
-            self.taken = seen;
-        }
         let plan = read.plan.and_then(|plan| {
             let problems = fixed(&self.running, &plan.settings);
             if problems.is_empty() {
@@ -129,6 +128,11 @@ impl Reloader {
                 Err(problems)
             }
         });
+        // What a refused configuration names is not what runs, and what was wrong may be no targets
+        // file: those that run are looked at as if nobody had asked.
+        if let Some(seen) = read.seen.filter(|_| plan.is_ok() || !everything) {
+            self.tried = seen;
+        }
         match plan {
             Ok(plan) => {
                 tell(&plan.warnings);
@@ -168,7 +172,7 @@ impl Reloader {
     }
 }
 
-fn read(origin: Arc<Origin>, everything: bool) -> Read {
+fn read(origin: Arc<Origin>, running: &BTreeMap<String, Arc<Target>>, everything: bool) -> Read {
     let mut origin = origin;
     if everything {
         match Texts::read(origin.texts.path()) {
@@ -188,7 +192,8 @@ fn read(origin: Arc<Origin>, everything: bool) -> Read {
         }
     }
     let (seen, plan) = match Sources::of(&origin.texts, &origin.overrides) {
-        Ok(sources) => {
+        Ok(mut sources) => {
+            sources.settings.remember(running);
             let seen = sources.settings.targets_files.clone();
             (Some(seen), plan::compile(sources))
         }
@@ -232,5 +237,103 @@ fn tell(problems: &[Problem]) {
     }
     if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|n| *n > 0) {
         error!(more, "and more problems; `testerd check` tells them all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [target.shops]
+        type = "http"
+        targets_file = "shops.yml"
+        [target.shops.auth.oauth2]
+        token_url = "https://login.example/token"
+        client_id = "me"
+        client_secret = { env = "SECRET" }
+
+        [target.one]
+        type = "backendai"
+        endpoint = "http://one.example"
+        access_key = "AK"
+        secret_key = { env = "SECRET" }
+
+        [target.two]
+        type = "backendai"
+        endpoint = "http://two.example"
+        access_key = "BK"
+        secret_key = { env = "SECRET" }
+
+        [[probe]]
+        target = "shops"
+        tags = ["none"]
+        interval = "1m"
+        "#;
+
+    const NOTHING: &str = "[[spec]]\nname = \"s\"\ntags = [\"none\"]\n\
+         [[spec.steps]]\nname = \"rest\"\nuse = \"sleep\"\nfor = \"1ms\"\n";
+
+    /// The targets of this configuration, as who runs those before takes them on.
+    fn reload(
+        folder: &Path,
+        config: &str,
+        shops: &str,
+        before: &BTreeMap<String, Arc<Target>>,
+    ) -> BTreeMap<String, Arc<Target>> {
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        write("shops.yml", shops);
+        write("specs.toml", NOTHING);
+        let config = format!("[tester]\nspecs = [\"specs.toml\"]\n{config}");
+        let origin = Origin {
+            texts: Texts::read(&write("testerd.toml", &config)).unwrap(),
+            overrides: Overrides::default(),
+        };
+        let read = read(Arc::new(origin), before, false);
+        read.plan
+            .map_err(|told| format!("{told:?}"))
+            .unwrap()
+            .settings
+            .target_map()
+    }
+
+    #[test]
+    fn who_stays_keeps_its_token_and_what_its_manager_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = reload(
+            folder.path(),
+            CONFIG,
+            "- targets: [a:1, b:1]",
+            &BTreeMap::new(),
+        );
+        let same = |now: &BTreeMap<String, Arc<Target>>, name: &str, before: &str| {
+            Arc::ptr_eq(&now[name].auth, &first[before].auth)
+        };
+        let next = reload(folder.path(), CONFIG, "- targets: [b:1, c:1]", &first);
+        for (name, before) in [
+            ("shops/b:1", "shops/a:1"),
+            ("shops/c:1", "shops/b:1"),
+            ("one", "one"),
+            ("two", "two"),
+        ] {
+            assert!(same(&next, name, before), "{name}");
+        }
+        assert!(!same(&next, "one", "two"), "each manager has its own");
+
+        // What is another is asked again.
+        let other = CONFIG
+            .replace("\"me\"", "\"you\"")
+            .replace("one.example", "new.example")
+            .replace("\"BK\"", "\"CK\"");
+        let other = reload(folder.path(), &other, "- targets: [b:1]", &first);
+        for name in ["shops/b:1", "one", "two"] {
+            assert!(!same(&other, name, name), "{name}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Who a run is to its target: what is put on its requests, and how refusals are read.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::outcome::{Cause, Failure, Reason, chain};
 use crate::secret::{Redactor, Secret, SecretSource};
 
 /// How a target is authenticated to, its secrets still closed.
-pub trait Auth: fmt::Debug + Send + Sync {
+pub trait Auth: Any + fmt::Debug + Send + Sync {
     /// Reads the secrets, and asks for what has to be asked for; the redactor learns every form of
     /// them. Nothing of it is in any step's time, so it has deadlines of its own.
     ///
@@ -28,6 +29,12 @@ pub trait Auth: fmt::Debug + Send + Sync {
         redactor: &'a mut Redactor,
         client: &'a Client,
     ) -> BoxFuture<'a, Result<Arc<dyn Identity>, Failure>>;
+
+    /// Whether `other` authenticates in the same way with the same secrets, so that what it
+    /// remembers is as good here. Who remembers nothing need not answer.
+    fn is_like(&self, _other: &dyn Auth) -> bool {
+        false
+    }
 }
 
 /// An opened [`Auth`]. One belongs to one run.

@@ -1,6 +1,7 @@
 //! OAuth2 client credentials (RFC 6749, 4.4): an id and a secret are changed for a token, which all
 //! runs of a target use (`tokens`).
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const ANSWER_LIMIT: u64 = 1 << 20;
 const EXCERPT: usize = 200;
 
 /// Where a token is asked for, and with what.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Where the token endpoint is, and how it is reached.
     pub endpoint: Endpoint,
@@ -100,6 +101,11 @@ impl Auth for ClientCredentials {
         bearer
             .map(|bearer| bearer.map(|bearer| Arc::new(bearer) as _))
             .boxed()
+    }
+
+    fn is_like(&self, other: &dyn Auth) -> bool {
+        let other = (other as &dyn Any).downcast_ref::<Self>();
+        other.is_some_and(|other| self.grant == other.grant)
     }
 }
 

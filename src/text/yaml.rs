@@ -18,6 +18,9 @@ const DEEPEST: usize = 32;
 /// An alias stands for all of what it names, so that few lines may mean very much.
 const LARGEST: usize = 500_000;
 
+/// So many bytes of text weigh as much as a node.
+const BYTES: usize = 64;
+
 /// Parses the first document of a YAML text.
 ///
 /// # Errors
@@ -27,7 +30,7 @@ pub fn parse_yaml(file: &str, text: &str) -> Result<Node, Problem> {
         file: file.into(),
         open: Vec::new(),
         anchors: BTreeMap::new(),
-        nodes: 0,
+        weight: 0,
     };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| builder.broken(&error))?;
@@ -99,7 +102,8 @@ struct Builder {
     file: Arc<str>,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
-    nodes: usize,
+    /// Of all nodes so far, see [`weigh`].
+    weight: usize,
 }
 
 impl Builder {
@@ -108,16 +112,17 @@ impl Builder {
         let at = self.at(&span.start);
         let (raw, anchor) = match event {
             Event::Scalar(text, _, anchor, _) => {
+                let weight = weigh_text(&text);
                 let raw = Raw::String(text.into_owned());
-                return self.ended(Node { raw, at }, anchor, 1);
+                return self.ended(Node { raw, at }, anchor, weight);
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
                     // An anchor is known once what it names has ended.
                     return Err(wrong(&at, "an alias stands inside what it names"));
                 };
-                let (raw, nodes) = (node.raw.clone(), count(node));
-                return self.ended(Node { raw, at }, 0, nodes);
+                let (raw, weight) = (node.raw.clone(), weigh(node));
+                return self.ended(Node { raw, at }, 0, weight);
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(Open { node, anchor, .. }) = self.open.pop() else {
@@ -147,11 +152,13 @@ impl Builder {
         Ok(None)
     }
 
-    /// A node is whole: it goes into what is open, or is the document. It adds so many `nodes` to
-    /// those that were counted already.
-    fn ended(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<Option<Node>, Problem> {
-        self.nodes += nodes;
-        if self.nodes > LARGEST {
+    /// A node is whole: it goes into what is open, or is the document. It adds so much `weight`
+    /// to what was weighed already.
+    fn ended(&mut self, node: Node, anchor: usize, weight: usize) -> Result<Option<Node>, Problem> {
+        // What has an anchor is kept once more, with all that is in it.
+        let kept = if anchor == 0 { 0 } else { weigh(&node) };
+        self.weight += weight + kept;
+        if self.weight > LARGEST {
             return Err(wrong(&node.at, "means too much, with its aliases"));
         }
         if anchor != 0 {
@@ -196,12 +203,19 @@ fn wrong(at: &At, what: impl Into<String>) -> Problem {
     Problem::error(at, "", what, "see https://yaml.org for the syntax")
 }
 
-fn count(node: &Node) -> usize {
+/// What a copy of it costs.
+fn weigh(node: &Node) -> usize {
+    let entry = |entry: &Entry| weigh_text(&entry.key) + weigh(&entry.node);
     match &node.raw {
-        Raw::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Raw::Table(table) => 1 + table.entries.iter().map(|e| count(&e.node)).sum::<usize>(),
+        Raw::Array(items) => 1 + items.iter().map(weigh).sum::<usize>(),
+        Raw::Table(table) => 1 + table.entries.iter().map(entry).sum::<usize>(),
+        Raw::String(text) => weigh_text(text),
         _ => 1,
     }
+}
+
+fn weigh_text(text: &str) -> usize {
+    1 + text.len() / BYTES
 }
 
 #[cfg(test)]
@@ -266,6 +280,20 @@ mod tests {
             let more = vec![format!("*a{}", level - 1); 10].join(", ");
             laughs = format!("{laughs}- &a{level} [{more}]\n");
         }
-        assert!(json(parse_yaml("f", &laughs)).contains("means too much"));
+        let long = "x".repeat(200_000);
+        let many = "- *a\n".repeat(1_000);
+        let nested = "&a [".repeat(DEEPEST);
+        for costly in [
+            laughs,
+            format!("- &a {long}\n{many}"),
+            format!("- &a {{? {long}\n : 1}}\n{many}"),
+            format!("{nested}{}{}", "x,".repeat(100_000), "]".repeat(DEEPEST)),
+        ] {
+            let read = parse_yaml("f", &costly).map(|_| ());
+            let told = read.map_err(|problem| problem.to_string()).unwrap_err();
+            assert!(told.contains("means too much"), "{told}");
+        }
+        // As large as a file may be, without a trick.
+        assert!(parse_yaml("f", &"x".repeat(4 << 20)).is_ok());
     }
 }

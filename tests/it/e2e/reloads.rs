@@ -203,6 +203,40 @@ fn a_signal_reads_everything_again() {
 }
 
 #[test]
+fn a_refused_configuration_leaves_the_targets_files_followed() {
+    let (a, b, c) = (Rig::start(), Rig::start(), Rig::start());
+    let specs = spec("", &[step("look", "/ok", "")]);
+    let first = file(&[("a", &a)]);
+    let other = file(&[("a", &a), ("b", &b)]);
+    let mut daemon = Daemon::start_with(CONFIG, &specs, &[("shops.json", &first)]);
+    daemon.comes_to("it runs", |page| runs(page, "shops/a") > 0);
+    let refused = |daemon: &Daemon, times: usize| {
+        daemon.signal(Signal::HUP);
+        eventually("it is refused", || {
+            (daemon.logged("configuration refused") == times).then_some(())
+        });
+    };
+
+    // It names other files, and cannot be taken on.
+    let elsewhere = CONFIG.replace("shops*", "others*");
+    daemon.configure(&format!("{elsewhere}[server]\nlisten = 1\n"));
+    refused(&daemon, 1);
+    daemon.replace("shops.json", &other);
+    daemon.comes_to("b is there", |page| targets(page) == ["shops/a", "shops/b"]);
+
+    // A good change together with a bad one, which nobody asks for again.
+    daemon.configure(CONFIG);
+    daemon.replace("specs.toml", "[[spec]]\nname = 1\n");
+    daemon.replace("shops.json", &file(&[("a", &a), ("c", &c)]));
+    refused(&daemon, 2);
+    daemon.comes_to("c is there and b is gone", |page| {
+        targets(page) == ["shops/a", "shops/c"]
+    });
+    assert_eq!(daemon.logged("configuration refused"), 2);
+    balances(&daemon.stop());
+}
+
+#[test]
 fn a_table_without_targets_is_a_warning() {
     let specs = spec("", &[step("look", "/ok", "")]);
     let said = check(CONFIG, &specs);

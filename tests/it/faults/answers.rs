@@ -122,7 +122,7 @@ async fn a_body_that_is_none() {
             sized(vec![Do::Reset]),
             "",
             "fail protocol",
-            "error reading a body from connection: Connection reset by peer",
+            "Connection reset by peer",
         ),
         (
             sized(vec![]),

@@ -97,7 +97,7 @@ async fn streams_and_connections_that_are_ended() {
             protocol,
             "unexpected internal error",
         ),
-        (vec![head(), Do::Reset], SHORT, protocol, "broke off"),
+        (vec![head(), Do::Reset], SHORT, protocol, "http answer from"),
         (vec![Do::Reset], SHORT, protocol, "no http answer from"),
         (vec![], SHORT, protocol, "no http answer from"),
         (vec![Do::Hold], SHORT, "fail timeout", "no end within 300"),

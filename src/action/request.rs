@@ -507,3 +507,25 @@ pub(crate) fn broken_record(what: impl std::fmt::Display) -> Failure {
     )
     .without_effect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Scope;
+
+    #[test]
+    fn a_record_keeps_all_that_its_request_is_made_with() {
+        let record = serde_json::json!({
+            "method": "DELETE",
+            "path": "/items/1",
+            "headers": { "x-a": "b" },
+            "body": "text",
+            "http_version": "2",
+            "body_limit": 100_000_000,
+        });
+        let data: RequestData = serde_json::from_value(record.clone()).unwrap();
+        let request = RequestTemplate::from_data(&data).unwrap();
+        let again = request.data(&Scope::default(), "item").unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), record);
+    }
+}

@@ -95,3 +95,25 @@ fn parse(text: &str) -> Result<Validator, String> {
 fn compile(schema: &Value) -> Result<Validator, String> {
     jsonschema::validator_for(schema).map_err(|error| format!("is not a schema: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_missing_may_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("schema.json");
+        let schema = Schema {
+            file: Some(file.clone()),
+            validator: OnceLock::new(),
+        };
+        let check = |value: Value| schema.check(&value, "the body").map_err(|f| f.fault);
+        assert_eq!(check(1.into()), Err(Cause::Input.into()));
+        std::fs::write(&file, "{\"type\":").unwrap();
+        assert_eq!(check(1.into()), Err(Cause::Input.into()));
+        std::fs::write(&file, "{\"type\":\"integer\"}").unwrap();
+        assert_eq!(check(1.into()), Ok(()));
+        assert_eq!(check("a".into()), Err(Reason::Assertion.into()));
+    }
+}

@@ -1,7 +1,7 @@
 //! Ways in which a proxy makes no tunnel. The target behind it is well in every row.
 
 use super::{Do, Row, SHORT, Server, closed, say};
-use crate::runs::World;
+use crate::runs::{World, spec};
 
 async fn check(kind: &str, script: Vec<Do>, login: &str, verdict: &str, says: &str) {
     let server = Server::start(script, None);
@@ -122,4 +122,20 @@ async fn socks_proxies_that_refuse() {
     ] {
         check("socks5", script, login, verdict, says).await;
     }
+}
+
+/// Whoever speaks first behind a proxy may be read together with the proxy's own answer.
+#[tokio::test]
+async fn what_comes_right_behind_the_tunnel_is_not_lost() {
+    let script = vec![
+        Do::Request,
+        say("HTTP/1.1 200 OK\r\n\r\n220 mail\r\n"),
+        Do::Hold,
+    ];
+    let server = Server::start(script, None);
+    let world = World::new().target(&format!("proxy = \"http://{}\"\n", server.address()));
+    let talk =
+        "[[spec.steps]]\nname = \"talk\"\nuse = \"tcp\"\ndialog = [{ expect = '^220 mail' }]\n";
+    let told = world.run(&spec("", &[talk.to_owned()])).await;
+    assert_eq!(told.story, "body talk: passed\npass\n");
 }

@@ -1,9 +1,12 @@
 //! What the daemon serves: metrics, health, and a page for people. Says what it is told by the
 //! exporters; changes nothing.
 
+mod connection;
+mod headers;
 mod page;
 mod scrapes;
 mod server;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -12,18 +15,25 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
+use self::connection::WhenSent;
+use self::headers::{Coding, precondition};
 use self::scrapes::Scrapes;
 pub use self::server::{BindError, Server};
+use self::shared::{MakeError, Shared};
 use crate::exporter::history::History;
 use crate::exporter::metrics::Metrics;
+use crate::outcome::chain;
 
 /// The one form of metrics that every Prometheus takes.
 const METRICS_TYPE: HeaderValue =
@@ -38,8 +48,9 @@ pub struct Site {
     metrics: Arc<Metrics>,
     history: Arc<History>,
     scrapes: Scrapes,
-    /// Held while metrics are encoded.
-    encoding: Arc<Mutex<()>>,
+    landing: Arc<Mutex<Shared>>,
+    plain: Arc<Mutex<Shared>>,
+    zipped: Arc<Mutex<Shared>>,
 }
 
 impl Site {
@@ -50,7 +61,9 @@ impl Site {
             metrics,
             history,
             scrapes: Scrapes::default(),
-            encoding: Arc::default(),
+            landing: Arc::default(),
+            plain: Arc::default(),
+            zipped: Arc::default(),
         }
     }
 
@@ -64,7 +77,14 @@ impl Site {
     /// at once if nobody ever scraped; waits for `at_most`, and no longer than a scraper that still
     /// lives would need.
     pub async fn wait_for_scrape(&self, at_most: Duration) {
-        self.scrapes.wait(at_most).await;
+        let scraped = async {
+            for page in [&self.plain, &self.zipped] {
+                page.lock().await.renew();
+            }
+            self.scrapes.wait(at_most).await;
+        };
+        // The one page that is being made may take its time.
+        let _ = timeout(at_most, scraped).await;
     }
 }
 
@@ -74,12 +94,17 @@ fn routes(site: Arc<Site>) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
+        .layer(from_fn(conditional))
         .with_state(site)
 }
 
 async fn landing(State(site): State<Arc<Site>>) -> Response {
-    let entries = site.history.snapshot();
-    let page = page::render(entries.as_deref(), site.last_scrape(), SystemTime::now());
+    let ours = Arc::clone(&site);
+    let page = Shared::get(&site.landing, move || {
+        let entries = ours.history.snapshot();
+        let page = page::render(entries.as_deref(), ours.last_scrape(), SystemTime::now());
+        Ok(page.into_bytes())
+    });
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -91,7 +116,10 @@ async fn landing(State(site): State<Arc<Site>>) -> Response {
             HeaderValue::from_static("nosniff"),
         ),
     ];
-    (headers, page).into_response()
+    match page.await {
+        Ok(page) => (headers, page).into_response(),
+        Err(error) => not_made("the page", &error),
+    }
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, &'static str) {
@@ -102,37 +130,43 @@ async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let gzip = accepts_gzip(&headers);
-    let scrape = site.scrapes.begin();
-    // One at a time: each takes a few times the memory of its text, and many that come together
-    // must not take it many times. Moved along, because a scraper that goes away ends only this.
-    let turn = Arc::clone(&site.encoding).lock_owned().await;
+async fn metrics(State(site): State<Arc<Site>>, method: Method, headers: HeaderMap) -> Response {
+    let vary = (header::VARY, HeaderValue::from_static("accept-encoding"));
+    let Some(coding) = Coding::asked(&headers) else {
+        let what = "only gzip and identity are spoken here\n";
+        return (StatusCode::NOT_ACCEPTABLE, [vary], what).into_response();
+    };
+    // Whoever asks for the head alone, or for nothing that is there, has not seen the metrics.
+    let scrape =
+        (method == Method::GET && precondition(&headers).is_none()).then(|| site.scrapes.begin());
     let ours = Arc::clone(&site);
-    // With many specs this takes longer than a worker of the runtime may be kept from probing.
-    let encoded = tokio::task::spawn_blocking(move || {
-        let text = ours.metrics.encode();
-        let body = if gzip { compress(&text) } else { Ok(text) };
-        drop(turn);
-        body
-    });
-    match encoded.await {
-        Ok(Ok(body)) => {
-            site.scrapes.finish(scrape);
-            let mut response = body.into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, METRICS_TYPE);
-            headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-            if gzip {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let page = match coding {
+        Coding::Identity => Shared::get(&site.plain, move || Ok(ours.metrics.encode())).await,
+        Coding::Gzip => Shared::get(&site.zipped, move || compress(&ours.metrics.encode())).await,
+    };
+    match page {
+        Ok(page) => {
+            let kind = (header::CONTENT_TYPE, METRICS_TYPE);
+            let mut response = ([kind, vary], page).into_response();
+            if let Coding::Gzip = coding {
+                let gzip = HeaderValue::from_static("gzip");
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_ENCODING, gzip);
+            }
+            if let Some(scrape) = scrape {
+                let sent = WhenSent(Arc::new(move || site.scrapes.finish(scrape)));
+                response.extensions_mut().insert(sent);
             }
             response
         }
-        failed => {
-            tracing::error!(?failed, "cannot encode the metrics");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+        Err(error) => not_made("the metrics", &error),
     }
+}
+
+fn not_made(what: &str, error: &MakeError) -> Response {
+    tracing::error!(error = %chain(error), "cannot make {what}");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 fn compress(text: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -141,15 +175,25 @@ fn compress(text: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Whether gzip is named, and not with a weight of 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| {
-            let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-            let weight = parameters.trim().strip_prefix("q=").map(str::parse::<f32>);
-            name.trim().eq_ignore_ascii_case("gzip") && weight != Some(Ok(0.0))
-        })
+/// Answers by the preconditions of a request where it would have been answered with what it asks.
+async fn conditional(request: Request, next: Next) -> Response {
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    let otherwise = precondition(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(status) = otherwise
+        && reading
+        && response.status().is_success()
+    {
+        *response.status_mut() = status;
+        *response.body_mut() = Body::empty();
+        let headers = response.headers_mut();
+        for of_the_body in [
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_ENCODING,
+        ] {
+            headers.remove(of_the_body);
+        }
+    }
+    response
 }

@@ -39,10 +39,16 @@ impl Scrapes {
         seen.begun
     }
 
-    /// The scrape of this number has its answer; a stop lets it be sent.
+    /// The scrape of this number has its answer, the last byte of it.
     pub(super) fn finish(&self, scrape: u64) {
         self.finished
             .send_modify(|latest| *latest = scrape.max(*latest));
+    }
+
+    /// The latest one that was finished.
+    #[cfg(test)]
+    pub(super) fn finished(&self) -> u64 {
+        *self.finished.borrow()
     }
 
     pub(super) fn last(&self) -> Option<SystemTime> {

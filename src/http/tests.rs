@@ -12,25 +12,6 @@ use super::*;
 use crate::event::{Event, Exporter, Exporters};
 use crate::exporter::sample::{loaded, spec, story};
 
-#[test]
-fn gzip_is_negotiated() {
-    for (accept, gzip) in [
-        (None, false),
-        (Some("gzip"), true),
-        (Some("deflate, GZIP;q=0.5"), true),
-        (Some("gzip;q=0, deflate"), false),
-        (Some("gzip; q=0.000"), false),
-        (Some("br, identity"), false),
-        (Some("xgzip"), false),
-    ] {
-        let mut headers = HeaderMap::new();
-        if let Some(accept) = accept {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
-        }
-        assert_eq!(accepts_gzip(&headers), gzip, "{accept:?}");
-    }
-}
-
 struct Answer {
     status: u16,
     /// Head and all header lines, in lower case.
@@ -78,8 +59,7 @@ async fn served<F: Future<Output = ()>>(
         stop.cancel();
     };
     let serving = server.serve(Arc::clone(&site), stop.clone());
-    let (ended, ()) = tokio::join!(serving, checked);
-    ended.unwrap();
+    tokio::join!(serving, checked);
 }
 
 fn plan(names: &[&str]) -> Vec<Event> {
@@ -95,7 +75,7 @@ fn plan(names: &[&str]) -> Vec<Event> {
 #[tokio::test]
 async fn scrapes_wait_for_each_other_and_nothing_waits_for_them() {
     served("127.0.0.1:0", |address, site, _| async move {
-        let turn = site.encoding.lock().await;
+        let turn = site.plain.lock().await;
         let mut scrape = pin!(ask(address, "GET /metrics", ""));
         tokio::select! {
             _ = &mut scrape => panic!("two scrapes at a time"),
@@ -147,6 +127,156 @@ async fn every_route_answers() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn only_a_scrape_counts_as_a_scrape() {
+    served("127.0.0.1:0", |address, site, _| async move {
+        for (request, headers, status) in [
+            ("HEAD /metrics", "", 200),
+            ("POST /metrics", "", 405),
+            ("GET /metrics", "if-match: \"a\"\r\n", 412),
+            ("GET /metrics", "if-none-match: *\r\n", 304),
+            ("GET /metrics", "accept-encoding: identity;q=0\r\n", 406),
+            ("GET /-/ready", "if-none-match: *\r\n", 503),
+            ("GET /nothing", "if-match: \"a\"\r\n", 404),
+            ("DELETE /metrics", "if-match: \"a\"\r\n", 405),
+        ] {
+            let answer = ask(address, request, headers).await;
+            assert_eq!(answer.status, status, "{request} {headers}");
+            let (bodiless, said) = (status < 400, answer.text().is_empty());
+            assert!(said || !bodiless, "{request} {headers}: {}", answer.text());
+            assert_eq!(site.last_scrape(), None, "{request} {headers}");
+        }
+        let (head, whole) = (
+            ask(address, "HEAD /metrics", "").await,
+            ask(address, "GET /metrics", "").await,
+        );
+        assert!(site.last_scrape().is_some());
+        for line in [
+            "content-type: ",
+            "vary: accept-encoding",
+            "content-length: ",
+        ] {
+            assert!(head.head.contains(line), "{}", head.head);
+            assert!(whole.head.contains(line), "{}", whole.head);
+        }
+    })
+    .await;
+}
+
+/// What a peer does before it falls silent.
+struct Silence {
+    says: &'static str,
+    /// Whether an answer comes, and is read.
+    reads: bool,
+    /// How long that is borne, in seconds.
+    borne: u64,
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_not_waited_for_without_end() {
+    let peer = |says, reads, borne| Silence { says, reads, borne };
+    for Silence { says, reads, borne } in [
+        peer("", false, 10),
+        peer("GET /metr", false, 10),
+        peer("GET /metrics HTTP/1.1\r\nhost: x\r\nx: ", false, 10),
+        peer("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", true, 150),
+        peer(
+            "GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\nGET /m",
+            true,
+            150,
+        ),
+    ] {
+        served("127.0.0.1:0", |address, _, _| async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(says.as_bytes()).await.unwrap();
+            let mut answer = [0; 2000];
+            if reads {
+                let length = stream.read(&mut answer).await.unwrap();
+                assert!(answer[..length].ends_with(b"healthy\n"), "{says}");
+            } else {
+                // Whatever it said has arrived when another one was answered.
+                ask(address, "GET /-/healthy", "").await;
+            }
+            tokio::time::pause();
+            let begun = tokio::time::Instant::now();
+            // The end, or a reset because of what was not read.
+            let _ = stream.read(&mut answer).await;
+            let waited = begun.elapsed().as_secs();
+            assert!(
+                (borne - 1..=borne + 1).contains(&waited),
+                "{says}: {waited} s"
+            );
+            tokio::time::resume();
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_cut_off() {
+    served("127.0.0.1:0", |address, site, exporters| async move {
+        let names: Vec<_> = (0..1000).map(|number| format!("s{number}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        for event in plan(&names) {
+            exporters.export(&event);
+        }
+        let whole = ask(address, "GET /metrics", "").await.body.len();
+        let scrapes = site.scrapes.finished();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut slow = socket.connect(address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+        slow.write_all(request).await.unwrap();
+        slow.read_u8().await.unwrap();
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(32)).await;
+        tokio::time::resume();
+        let mut rest = Vec::new();
+        let _ = slow.read_to_end(&mut rest).await;
+        assert!(rest.len() < whole, "{} of {whole}", rest.len());
+        // Nobody has seen this one.
+        assert_eq!(site.scrapes.finished(), scrapes);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scrape_gets_in_however_many_lie_there() {
+    for (says, most) in [
+        ("GET /metrics HTTP/1.1\r\nhost: x\r\nx: ", 128),
+        ("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", 128),
+        ("", 128),
+    ] {
+        served("127.0.0.1:0", |address, _, _| async move {
+            let mut lying = Vec::new();
+            for _ in 0..300 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(says.as_bytes()).await.unwrap();
+                lying.push(stream);
+            }
+            assert_eq!(ask(address, "GET /metrics", "").await.status, 200, "{says}");
+            let mut open = 0;
+            let mut answer = [0; 2000];
+            for stream in &lying {
+                let closed = loop {
+                    match stream.try_read(&mut answer) {
+                        Ok(0) => break true,
+                        Ok(_) => {}
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                            break false;
+                        }
+                        Err(_) => break true,
+                    }
+                };
+                open += usize::from(!closed);
+            }
+            assert!(open <= most, "{open} are open");
+            assert!(open > most / 2, "{open} are open");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

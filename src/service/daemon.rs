@@ -171,7 +171,10 @@ impl Spine {
 
         let mut tasks = JoinSet::new();
         let (pages, end) = (site.clone(), last.clone());
-        tasks.spawn(async move { Ended::Server(ground.server.serve(pages, end).await) });
+        tasks.spawn(async move {
+            ground.server.serve(pages, end).await;
+            Ended::Server(Ok(()))
+        });
         let end = last.clone();
         tasks.spawn(async move { Ended::Server(ground.control.serve(ask, end).await) });
         match (beside, hangup) {

@@ -49,6 +49,17 @@ impl Daemon {
         Self::spawn(&mut command, Some(RUNNING), folder)
     }
 
+    /// The same with no more descriptors than these.
+    pub(super) fn start_within(descriptors: u32, config: &str, specs: &str) -> Self {
+        let folder = write(config, specs);
+        let mut command = Command::new("sh");
+        command.arg("-c");
+        command.arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
+        command.args([PROGRAM, "serve", "--config.file"]);
+        command.arg(config_file(&folder));
+        Self::spawn(&mut command, None, folder)
+    }
+
     /// Starts the demo.
     pub(super) fn demo() -> Self {
         let mut command = Command::new(PROGRAM);

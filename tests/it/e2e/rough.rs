@@ -1,4 +1,7 @@
-//! Rough treatment: answers without end, a log that nobody reads, Ctrl-C.
+//! Rough treatment: answers without end, a log that nobody reads, a crowd at the web port, Ctrl-C.
+
+use std::io::Write;
+use std::net::TcpStream;
 
 use rustix::process::Signal;
 
@@ -129,4 +132,40 @@ fn the_demo_runs_at_once_and_stops_at_ctrl_c() {
     assert!(landing.contains("shop-cart-lifecycle"), "{landing}");
     daemon.signal(Signal::INT);
     assert_eq!(daemon.wait_exit(), Some(0));
+}
+
+/// Each of them takes a descriptor, and there are fewer than of them.
+#[test]
+fn a_crowd_at_the_web_port_takes_nothing_from_the_runs() {
+    let rig = Rig::start();
+    let config = format!(
+        "[target.t]\ntype = \"http\"\nendpoint = \"{}\"\n\
+         [[probe]]\ntarget = \"t\"\ntags = [\"witness\"]\ninterval = \"200ms\"\n",
+        rig.url()
+    );
+    for (says, descriptors) in [
+        ("GET /metrics HTTP/1.1\r\nhost: x\r\n", 64),
+        ("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", 128),
+        ("", 64),
+    ] {
+        let mut daemon = Daemon::start_within(descriptors, &config, WITNESS);
+        daemon.comes_to("runs", |page| runs(page, "witness") > 0);
+        let address = daemon.url().strip_prefix("http://").unwrap();
+        let crowd: Vec<_> = (0..300)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                // It may be closed already, to make room for the others.
+                let _ = stream.write_all(says.as_bytes());
+                stream
+            })
+            .collect();
+        let before = runs(&daemon.scrape(), "witness");
+        let page = daemon.comes_to("runs go on", |page| runs(page, "witness") >= before + 3);
+        let lost = page.count("testerd_runs_inconclusive_total", &[]);
+        assert_eq!(lost, 0, "{descriptors} {says}");
+        let failures = page.count("testerd_run_failures_total", &[]);
+        assert_eq!(failures, 0, "{descriptors} {says}");
+        drop(crowd);
+        daemon.stop();
+    }
 }

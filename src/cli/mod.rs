@@ -217,6 +217,8 @@ impl Filter {
 
 /// Reads the arguments and does what they say.
 pub fn main() -> Exit {
+    // Whatever is made from here on, files, directories and sockets, is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

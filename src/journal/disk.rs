@@ -9,7 +9,8 @@ mod file;
 mod wal;
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use rusqlite::Connection;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
+use super::state_dir::{OpenError, StateDir, Whose, no_follow};
 use super::store::Store;
 use super::{Journal, JournalError, Note, Owed};
 use crate::spec::{Record, RecordId};
@@ -37,49 +39,6 @@ const QUEUE: usize = 1024;
 
 /// When nothing was written for so long, the log is made part of the file.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// Why a journal cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The state directory cannot be used.
-    #[error("cannot use the state directory {path}")]
-    Folder {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process has it.
-    #[error(
-        "the state directory {path} is in use by {owner}; stop it, or give this one its own state_dir"
-    )]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-        /// Who.
-        owner: String,
-    },
-    /// It was written by a later testerd.
-    #[error(
-        "{path} has version {found}, and this testerd knows versions up to {known}; use the later testerd again"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The latest that is known.
-        known: i64,
-    },
-    /// The database cannot be opened, and is not damaged either.
-    #[error("cannot open {path}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-}
 
 /// The journal on disk.
 pub struct DiskJournal {
@@ -109,20 +68,23 @@ enum Change {
 }
 
 impl DiskJournal {
-    /// Opens the journal in a state directory, which is made if it is not there. A damaged file is
-    /// set aside under another name, and kept.
+    /// Opens the journal in a state directory of ours, which is made if it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`], and if the directory is not ours alone.
+    pub fn open(folder: &Path, max_owed: usize, owner: &str) -> Result<Self, OpenError> {
+        Self::open_in(StateDir::make(folder, Whose::Ours)?, max_owed, owner)
+    }
+
+    /// Opens the journal in a state directory. A damaged file is set aside under another name, and
+    /// kept.
     ///
     /// # Errors
     /// If the directory cannot be used, is in use, or the file is of a later version.
-    pub fn open(folder: &Path, max_owed: usize, owner: &str) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Folder {
-            path: folder.to_owned(),
-            source,
-        };
-        std::fs::create_dir_all(folder).map_err(unusable)?;
-        let lock = lock(folder, owner)?;
-        let path = folder.join(FILE);
-        let opened = file::open(&path)?;
+    pub fn open_in(dir: StateDir, max_owed: usize, owner: &str) -> Result<Self, OpenError> {
+        let lock = lock(&dir, owner)?;
+        let path = dir.path().join(FILE);
+        let opened = file::open(&dir)?;
         let mut store = Store::with_max_owed(Some(max_owed));
         store.begin_after(opened.last);
         for (id, record, notes) in opened.records {
@@ -138,9 +100,9 @@ impl DiskJournal {
         let thread = std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || write_all(&mut connection, &waiting, &theirs))
-            .map_err(unusable)?;
+            .map_err(|source| OpenError::of(dir.path(), source))?;
         Ok(Self {
-            set_aside: file::set_aside(folder),
+            set_aside: file::set_aside(dir.path())?,
             path,
             store,
             writes: Some(writes),
@@ -177,10 +139,34 @@ impl DiskJournal {
     }
 
     /// Whether some process has this state directory.
-    #[must_use]
-    pub fn is_in_use(folder: &Path) -> bool {
-        let locked = |file: File| flock(&file, FlockOperation::NonBlockingLockShared).is_err();
-        File::open(folder.join(LOCK)).is_ok_and(locked)
+    ///
+    /// # Errors
+    /// If that cannot be known.
+    pub fn is_in_use(folder: &Path) -> Result<bool, OpenError> {
+        let path = folder.join(LOCK);
+        let mut options = File::options();
+        let file = match options.read(true).custom_flags(no_follow()).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(|error| OpenError::of(&path, error))?,
+        };
+        Ok(flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
+    /// Removes a state directory that nobody has and that owes nothing. Says whether it is gone.
+    ///
+    /// # Errors
+    /// If what it owes cannot be known, or it cannot be removed.
+    pub fn discard(folder: &Path, owner: &str) -> Result<bool, OpenError> {
+        let dir = StateDir::find(folder, Whose::OursOrServed)?;
+        let _lock = match lock(&dir, owner) {
+            Err(OpenError::Locked { .. }) => return Ok(false),
+            lock => lock?,
+        };
+        if !Self::look(folder)?.is_empty() || !file::set_aside(dir.path())?.is_empty() {
+            return Ok(false);
+        }
+        std::fs::remove_dir_all(dir.path()).map_err(|error| OpenError::of(folder, error))?;
+        Ok(true)
     }
 
     fn write(&self, change: Change) -> BoxFuture<'_, Result<RecordId, JournalError>> {
@@ -251,39 +237,37 @@ impl Journal for DiskJournal {
     }
 }
 
-/// Takes the lock of the folder, or says who has it.
-fn lock(folder: &Path, owner: &str) -> Result<File, OpenError> {
-    let path = folder.join(LOCK);
-    let unusable = |source| OpenError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut options = File::options();
-    let mut file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(unusable)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut owner = String::new();
-        let _ = file.read_to_string(&mut owner);
-        let owner = match owner.trim() {
-            "" => "another process",
-            owner => owner,
+/// Takes the lock of the directory, or says who has it.
+fn lock(dir: &StateDir, owner: &str) -> Result<File, OpenError> {
+    loop {
+        let mut file = dir.open(LOCK)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let owner = match owner.trim() {
+                "" => "another process",
+                owner => owner,
+            };
+            return Err(OpenError::Locked {
+                path: dir.path().to_owned(),
+                owner: owner.to_owned(),
+            });
+        }
+        // Whoever had it before may have removed it: then it is the lock of nothing.
+        let is_there = |file: &File| -> std::io::Result<bool> {
+            let (ours, there) = (file.metadata()?, dir.path().join(LOCK).symlink_metadata()?);
+            Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
         };
-        return Err(OpenError::Locked {
-            path: folder.to_owned(),
-            owner: owner.to_owned(),
-        });
+        if !is_there(&file).map_err(|source| OpenError::of(dir.path(), source))? {
+            continue;
+        }
+        // Only for people: who cannot write it here finds the disk full when it matters.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(owner.as_bytes()));
+        return Ok(file);
     }
-    // Only for people: who cannot write it here finds the disk full when it matters.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(owner.as_bytes()));
-    Ok(file)
 }
 
 /// The thread: everything that waits becomes one transaction.
@@ -417,9 +401,9 @@ mod tests {
     #[test]
     fn notes_of_one_batch_follow_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let dir = StateDir::make(folder.path(), Whose::Ours).unwrap();
         let store = Mutex::new(Store::default());
-        let mut connection = file::open(&path).unwrap().connection;
+        let mut connection = file::open(&dir).unwrap().connection;
         let armed = vec![
             Change::Arm(Box::new(record())),
             Change::Arm(Box::new(record())),
@@ -440,9 +424,9 @@ mod tests {
             [Some(second), Some(first), None, Some(second)]
         );
         drop(connection);
-        let opened = file::open(&path).unwrap();
+        let opened = file::open(&dir).unwrap();
         assert!(opened.records.is_empty());
         assert!(opened.last >= 2, "an id would be given twice");
-        assert!(file::set_aside(folder.path()).is_empty());
+        assert!(file::set_aside(folder.path()).unwrap().is_empty());
     }
 }

@@ -7,6 +7,7 @@
 mod disk;
 mod history;
 mod memory;
+mod state_dir;
 mod store;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use disk::{DiskJournal, OpenError};
+pub use disk::DiskJournal;
 pub use history::{Illegal, State};
 pub use memory::MemoryJournal;
+pub use state_dir::{OpenError, StateDir, Whose};
 
 use crate::outcome::Cause;
 use crate::spec::{Record, RecordId};

@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::once::abandoned;
 use super::reload::{Origin, Reloader, Ways};
-use super::{Signals, failed, notify, tester};
+use super::{Signals, failed, notify, run_folders, tester};
 use crate::cli::Exit;
 use crate::control::Control;
 use crate::demo::Targets;
@@ -69,7 +68,7 @@ impl Ground {
         let owner = format!("testerd {} (pid {})", settings.instance, std::process::id());
         let journal = DiskJournal::open(&settings.state_dir, settings.max_owed, &owner)
             .map_err(|error| failed("cannot open the journal", &error))?;
-        for line in abandoned(&settings.state_dir) {
+        for line in run_folders::tidy(settings) {
             warn!("{line}");
         }
         let server = Server::bind(&settings.listen)

@@ -7,6 +7,7 @@ mod daemon;
 mod online;
 mod once;
 mod reload;
+mod run_folders;
 mod sweep;
 
 use std::future::Future;
@@ -65,10 +66,14 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
             Ok(bound) => bound,
             Err(error) => return failed("cannot start the demo's targets", &error),
         };
-        let state_dir = std::env::temp_dir().join(format!("testerd-demo-{}", std::process::id()));
+        // Nobody can have made it before, and nobody else may enter it.
+        let state_dir = match tempfile::Builder::new().prefix("testerd-demo-").tempdir() {
+            Ok(made) => made,
+            Err(error) => return failed("cannot make a directory for the demo", &error),
+        };
         let overrides = Overrides {
             listen,
-            state_dir: Some(state_dir.clone()),
+            state_dir: Some(state_dir.path().to_owned()),
             endpoints: addresses
                 .map(|(name, address)| (name.to_owned(), format!("http://{address}")))
                 .into(),
@@ -83,9 +88,7 @@ pub fn demo(listen: Vec<String>, logging: Logging) -> Exit {
         match plan {
             Ok(plan) => {
                 welcome(&plan);
-                let exit = daemon::serving(plan, dropped, Beside::Targets(targets)).await;
-                let _ = std::fs::remove_dir_all(state_dir);
-                exit
+                daemon::serving(plan, dropped, Beside::Targets(targets)).await
             }
             Err(problems) => {
                 for problem in &problems {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::once::abandoned;
+use super::run_folders::{self, State};
 use super::{Logging, block_on, failed};
 use crate::catalog;
 use crate::cli::{Exit, complain, say};
@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::control::{self, Ask};
 use crate::event::Exporters;
 use crate::exporter::log::Log;
-use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed};
+use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed, StateDir, Whose};
 use crate::outcome::{Failure, chain};
 use crate::plan::Plan;
 use crate::runner::{self, Orphan, Runner};
@@ -57,14 +57,66 @@ pub fn sweep(settings: &Settings, wish: Wish, logging: Logging) -> Exit {
     match wish {
         Wish::List | Wish::DryRun => show(settings, wish == Wish::DryRun),
         Wish::All | Wish::Retry(_) | Wish::Forget(_) => {
-            let owner = format!("testerd sweep (pid {})", std::process::id());
-            match DiskJournal::open(&settings.state_dir, settings.max_owed, &owner) {
-                Ok(journal) => block_on(logging, |_| carry_out(settings, wish, Arc::new(journal))),
-                Err(OpenError::Locked { .. }) => ask_daemon(&settings.state_dir, wish),
-                Err(error) => cannot("cannot open the journal", &error),
-            }
+            block_on(logging, |_| carry_out(settings, wish))
         }
     }
+}
+
+async fn carry_out(settings: &Settings, wish: Wish) -> Exit {
+    let folder = &settings.state_dir;
+    let exit = match open(folder, settings) {
+        Ok(journal) => by_ourselves(settings, wish, Arc::new(journal)).await,
+        Err(OpenError::Locked { .. }) => ask_daemon(folder, wish),
+        Err(error) => return cannot("cannot open the journal", &error),
+    };
+    if run_folders::is_one(folder) {
+        run_folders::discard(folder)
+            .iter()
+            .for_each(|line| complain(line));
+        return exit;
+    }
+    let others = match wish {
+        Wish::All => in_run_folders(settings).await,
+        _ => Exit::Done,
+    };
+    if exit == Exit::Done { others } else { exit }
+}
+
+/// What other one-shot runs have left.
+async fn in_run_folders(settings: &Settings) -> Exit {
+    let left = match run_folders::find(settings) {
+        Ok(left) => left,
+        Err(error) => return cannot("cannot look for what runs have left", &error),
+    };
+    let mut exit = Exit::Done;
+    for one in left {
+        match one.state {
+            State::Owes(0) => {}
+            State::Owes(_) => match open(&one.folder, settings) {
+                Ok(journal) => {
+                    say(&format!("{}:\n", one.folder.display()));
+                    let swept = by_ourselves(settings, Wish::All, Arc::new(journal)).await;
+                    exit = if exit == Exit::Done { swept } else { exit };
+                }
+                Err(error) => exit = cannot("cannot open the journal", &error),
+            },
+            _ => {
+                one.line().iter().for_each(|line| complain(line));
+                continue;
+            }
+        }
+        run_folders::discard(&one.folder)
+            .iter()
+            .for_each(|line| complain(line));
+    }
+    exit
+}
+
+/// What lies there already, and in the hands of whoever has it: nothing is made anew.
+fn open(folder: &Path, settings: &Settings) -> Result<DiskJournal, OpenError> {
+    let owner = format!("testerd sweep (pid {})", std::process::id());
+    let dir = StateDir::find(folder, Whose::OursOrServed)?;
+    DiskJournal::open_in(dir, settings.max_owed, &owner)
 }
 
 fn cannot(what: &str, error: &dyn std::error::Error) -> Exit {
@@ -77,12 +129,24 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
         Ok(owed) => owed,
         Err(error) => return cannot("cannot read the journal", &error),
     };
-    for line in abandoned(&settings.state_dir) {
+    let left = match run_folders::find(settings) {
+        Ok(left) => left,
+        Err(error) => return cannot("cannot look for what runs have left", &error),
+    };
+    let lines: Vec<_> = left.iter().filter_map(run_folders::Left::line).collect();
+    for line in &lines {
         say(&format!("{line}\n"));
     }
+    let is_known = !left
+        .iter()
+        .any(|left| matches!(left.state, State::Unknown(_)));
+    let exit = if is_known { Exit::Done } else { Exit::Ours };
     if owed.is_empty() {
-        say("nothing is owed\n");
-        return Exit::Done;
+        say(if lines.is_empty() {
+            "nothing is owed\n"
+        } else {
+            "nothing else is known to be owed\n"
+        });
     }
     for owed in &owed {
         say(&line(owed));
@@ -102,7 +166,7 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
             });
         }
     }
-    Exit::Done
+    exit
 }
 
 fn line(owed: &Owed) -> String {
@@ -170,7 +234,7 @@ fn is_owed(folder: &Path, id: u64) -> bool {
     DiskJournal::look(folder).map_or(true, |owed| owed.iter().any(|owed| owed.id.0 == id))
 }
 
-async fn carry_out(settings: &Settings, wish: Wish, journal: Arc<DiskJournal>) -> Exit {
+async fn by_ourselves(settings: &Settings, wish: Wish, journal: Arc<DiskJournal>) -> Exit {
     if let Wish::Forget(id) = wish {
         return match journal.note(RecordId(id), Note::Settled).await {
             Ok(()) => {
@@ -261,9 +325,14 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
     }
     // After the targets were asked: what a daemon makes meanwhile is written down first, so that
     // nothing is found here that a run has in hand and the journal does not tell.
-    let owed = match DiskJournal::look(&plan.settings.state_dir) {
+    let folder = &plan.settings.state_dir;
+    let owed = DiskJournal::look(folder).and_then(|mut owed| {
+        owed.extend(run_folders::owed(&plan.settings)?);
+        Ok(owed)
+    });
+    let owed = match owed {
         Ok(owed) => owed,
-        Err(error) => return failed("cannot read the journal", &error),
+        Err(error) => return failed("cannot read what runs have in hand", &error),
     };
     let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
     found.retain(|_, (_, orphan)| orphan.age >= wish.older_than && !is_owed(orphan));

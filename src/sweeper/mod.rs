@@ -26,7 +26,8 @@ use pace::Pace;
 /// How often it looks for records that were handed over.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How many undos may go on at once on one target.
+/// How many undos may go on at once on one target, and as many more that people have asked for:
+/// those do not wait behind a target that hangs.
 const PER_TARGET: usize = 2;
 
 /// Said of a record that is not the sweeper's yet.
@@ -59,10 +60,19 @@ pub struct Sweeper {
 struct Work {
     paces: HashMap<RecordId, Pace>,
     undos: JoinSet<(RecordId, Tried)>,
-    busy: HashMap<RecordId, String>,
-    asked: HashMap<RecordId, oneshot::Sender<Result<String, String>>>,
+    busy: HashMap<RecordId, Place>,
+    /// Who waits for a record's next try.
+    asked: HashMap<RecordId, Vec<oneshot::Sender<Result<String, String>>>>,
     told: Vec<OwedInfo>,
     cancel: CancellationToken,
+}
+
+/// What an undo under way takes up.
+#[derive(PartialEq)]
+struct Place {
+    target: String,
+    /// Whether a person asked for it.
+    asked: bool,
 }
 
 /// Why a record is not tried, but answered for at once.
@@ -151,16 +161,16 @@ impl Sweeper {
                 continue;
             }
             let pace = work.paces.entry(id).or_default();
-            let on_target = work
-                .busy
-                .values()
-                .filter(|target| **target == record.target)
-                .count();
+            let place = Place {
+                target: record.target.clone(),
+                asked: work.asked.contains_key(&id),
+            };
+            let on_target = work.busy.values().filter(|other| **other == place).count();
             if !pace.is_due() || on_target >= PER_TARGET || !wanted(id) {
                 continue;
             }
             pace.begin();
-            work.busy.insert(id, record.target.clone());
+            work.busy.insert(id, place);
             let target = self.targets.get(&record.target).cloned();
             let (runner, cancel) = (self.runner.clone(), work.cancel.clone());
             work.undos
@@ -177,9 +187,7 @@ impl Sweeper {
         work.busy.remove(&id);
         let Ok(record) = self.journal().read(id) else {
             // Forgotten meanwhile.
-            if let Some(asked) = work.asked.remove(&id) {
-                let _ = asked.send(Ok("owed no more".into()));
-            }
+            work.answer(id, &Ok("owed no more".into()));
             return;
         };
         let pace = work.paces.entry(id).or_default();
@@ -212,14 +220,12 @@ impl Sweeper {
             result = TeardownResult::Failed;
             why = Some(chain(&error));
         }
-        if let Some(asked) = work.asked.remove(&id) {
-            let answer = if result == TeardownResult::Done {
-                Ok("undone".to_owned())
-            } else {
-                Err(why.clone().unwrap_or_else(|| "not found yet".into()))
-            };
-            let _ = asked.send(answer);
-        }
+        let answer = if result == TeardownResult::Done {
+            Ok("undone".to_owned())
+        } else {
+            Err(why.clone().unwrap_or_else(|| "not found yet".into()))
+        };
+        work.answer(id, &answer);
         self.runner.exporters.export(&Event::Swept {
             target: record.target,
             kind: record.undo.kind,
@@ -245,7 +251,7 @@ impl Sweeper {
                 None => match self.journal().read(id) {
                     Ok(_) => {
                         work.paces.entry(id).or_default().now();
-                        work.asked.insert(id, answer);
+                        work.asked.entry(id).or_default().push(answer);
                     }
                     Err(error) => drop(answer.send(Err(chain(&error)))),
                 },
@@ -311,6 +317,13 @@ impl Work {
             asked: HashMap::new(),
             told: Vec::new(),
             cancel,
+        }
+    }
+
+    /// Answers whoever waits for a record.
+    fn answer(&mut self, id: RecordId, answer: &Result<String, String>) {
+        for asked in self.asked.remove(&id).into_iter().flatten() {
+            let _ = asked.send(answer.clone());
         }
     }
 }

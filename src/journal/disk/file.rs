@@ -9,19 +9,24 @@
 
 use std::ffi::OsString;
 use std::hash::Hasher;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{Change, OpenError, wal};
+use super::{Change, FILE, OpenError, wal};
+use crate::journal::state_dir::StateDir;
 use crate::journal::{Note, State};
 use crate::spec::{Record, RecordId};
 
 /// The version of the schema, kept in `user_version`.
 const VERSION: i64 = 1;
+
+/// A new journal, until it is whole.
+const DRAFT: &str = "journal.new";
 
 /// How every SQLite file begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -31,6 +36,9 @@ const SET_ASIDE: &str = ".damaged-";
 
 /// How long a write waits for an operator's own transaction, in milliseconds.
 const BUSY: u64 = 5000;
+
+/// The endings of the files that make one journal, the file itself first.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The schema, and one day its migrations.
 const SCHEMA: &str = "
@@ -68,29 +76,61 @@ pub(super) struct Opened {
 }
 
 /// Opens the file for writing; a damaged one is set aside and a new one begun.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
-    match try_open(path) {
+pub(super) fn open(dir: &StateDir) -> Result<Opened, OpenError> {
+    let path = &dir.path().join(FILE);
+    check_parts(dir, path)?;
+    match try_open(dir, path) {
         Err(Trouble::Damaged(why)) => {
-            let kept = put_aside(path).map_err(|source| OpenError::Folder {
-                path: path.to_owned(),
-                source,
-            })?;
+            let kept = put_aside(path).map_err(|source| OpenError::of(path, source))?;
             tracing::error!(
                 kept = %kept.display(),
                 error = why,
                 "the journal is damaged: it is kept under another name, and what it owed may be left on the targets"
             );
-            try_open(path).map_err(|trouble| trouble.into_error(path))
+            try_open(dir, path).map_err(|trouble| trouble.into_error(path))
         }
         opened => opened.map_err(|trouble| trouble.into_error(path)),
     }
 }
 
+/// Whether all that is there can be written, and is what it seems. SQLite opens for reading what it
+/// cannot write, and then every arm fails.
+fn check_parts(dir: &StateDir, path: &Path) -> Result<(), OpenError> {
+    let may_write = |path: &Path| match accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(rustix::io::Errno::ACCESS) => Err(match path.symlink_metadata() {
+            Ok(file) => dir.not_writable(path, &file),
+            Err(error) => OpenError::of(path, error),
+        }),
+        Err(error) => Err(OpenError::of(path, error.into())),
+    };
+    may_write(dir.path())?;
+    for end in PARTS {
+        dir.check(&format!("{FILE}{end}"))?;
+        may_write(&beside(path, end))?;
+        dir.keep_private(&format!("{FILE}{end}"))?;
+    }
+    Ok(())
+}
+
+/// Whether there is a file, also one that cannot be read.
+fn is_there(path: &Path) -> std::io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the file of somebody else.
 pub(super) fn look(path: &Path) -> Result<Vec<Replayed>, OpenError> {
-    if !path.exists() {
+    let denied = |error| OpenError::of(path, error);
+    if !is_there(path).map_err(denied)? {
         return Ok(Vec::new());
     }
+    // Not by opening it, which would take SQLite's locks in this process away.
+    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).map_err(|error| denied(error.into()))?;
     let read = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
@@ -103,7 +143,7 @@ pub(super) fn look(path: &Path) -> Result<Vec<Replayed>, OpenError> {
 /// Why a file cannot be used.
 enum Trouble {
     Damaged(String),
-    Newer(OpenError),
+    Refused(OpenError),
     Other(rusqlite::Error),
     Io(std::io::Error),
 }
@@ -141,9 +181,9 @@ impl Trouble {
     fn into_error(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
-            Self::Newer(error) => error,
+            Self::Refused(error) => error,
             Self::Other(source) => OpenError::Database { path, source },
-            Self::Io(source) => OpenError::Folder { path, source },
+            Self::Io(source) => OpenError::of(&path, source),
             Self::Damaged(why) => OpenError::Database {
                 path,
                 source: rusqlite::Error::SqliteFailure(
@@ -155,22 +195,26 @@ impl Trouble {
     }
 }
 
-fn try_open(path: &Path) -> Result<Opened, Trouble> {
+fn try_open(dir: &StateDir, path: &Path) -> Result<Opened, Trouble> {
     if let Some(what) = wal::damage(&beside(path, "-wal")).map_err(Trouble::Io)? {
         return Err(Trouble::Damaged(what));
     }
-    if !path.exists() {
-        if beside(path, "-wal").exists() {
+    if !is_there(path).map_err(Trouble::Io)? {
+        if is_there(&beside(path, "-wal")).map_err(Trouble::Io)? {
             // SQLite would put it into whatever file comes next.
             return Err(Trouble::Damaged("there is only its log".into()));
         }
-        create(path)?;
+        create(dir, path)?;
     }
     if !begins_like_one(path).map_err(Trouble::Io)? {
         // SQLite takes it for an empty file, and removes the log beside it.
         return Err(Trouble::Damaged("it does not begin like a database".into()));
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = connect(path)?;
+    if connection.is_readonly("main")? {
+        let file = path.symlink_metadata().map_err(Trouble::Io)?;
+        return Err(Trouble::Refused(dir.not_writable(path, &file)));
+    }
     // As long as it may be damaged, nothing is changed in it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if version(&connection, path)? < 1 {
@@ -189,6 +233,12 @@ fn try_open(path: &Path) -> Result<Opened, Trouble> {
         records,
         last,
     })
+}
+
+/// No link is followed on the way to it.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(path, flags)
 }
 
 fn begins_like_one(path: &Path) -> std::io::Result<bool> {
@@ -217,20 +267,17 @@ pub(super) fn checkpoint(connection: &Connection) {
 
 /// Makes an empty journal under another name first: a file under the right name is whole, so one
 /// that was cut to nothing is told from a new one.
-fn create(path: &Path) -> Result<(), Trouble> {
-    let draft = path.with_extension("new");
+fn create(dir: &StateDir, path: &Path) -> Result<(), Trouble> {
+    let draft = dir.path().join(DRAFT);
     let unusable = |error: std::io::Error| Trouble::Io(error);
-    if draft.exists() {
-        std::fs::remove_file(&draft).map_err(unusable)?;
-    }
-    let connection = Connection::open(&draft)?;
+    dir.create(DRAFT).map_err(Trouble::Refused)?;
+    let connection = connect(&draft)?;
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
     ))?;
     connection.close().map_err(|(_, error)| error)?;
     std::fs::rename(&draft, path).map_err(unusable)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder)
+    std::fs::File::open(dir.path())
         .and_then(|folder| folder.sync_all())
         .map_err(unusable)
 }
@@ -238,7 +285,7 @@ fn create(path: &Path) -> Result<(), Trouble> {
 fn version(connection: &Connection, path: &Path) -> Result<i64, Trouble> {
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > VERSION {
-        return Err(Trouble::Newer(OpenError::Newer {
+        return Err(Trouble::Refused(OpenError::Newer {
             path: path.to_owned(),
             found,
             known: VERSION,
@@ -361,7 +408,7 @@ fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
     let suffix = format!("{SET_ASIDE}{}", now.as_nanos());
     // The file first: a log that is left alone is seen at the next start, a file without its log
     // would look whole.
-    for end in ["", "-wal", "-shm"] {
+    for end in PARTS {
         let (from, kept) = (beside(path, end), beside(path, &format!("{suffix}{end}")));
         match std::fs::rename(from, kept) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -379,19 +426,18 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 }
 
 /// The damaged files that lie in a state directory.
-pub(super) fn set_aside(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().contains(SET_ASIDE))
-        // A file and its log are one.
-        .map(|path| {
-            let path = path.to_string_lossy().into_owned();
-            let whole = path.strip_suffix("-wal").or(path.strip_suffix("-shm"));
-            PathBuf::from(whole.unwrap_or(&path))
-        })
-        .collect();
+pub(super) fn set_aside(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let mut files = Vec::new();
+    let failed = |error| OpenError::of(folder, error);
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path().to_string_lossy().into_owned();
+        if path.contains(SET_ASIDE) {
+            // A file and what belongs to it are one.
+            let whole = PARTS.iter().skip(1).find_map(|end| path.strip_suffix(end));
+            files.push(PathBuf::from(whole.unwrap_or(&path)));
+        }
+    }
     files.sort();
     files.dedup();
-    files
+    Ok(files)
 }

@@ -7,6 +7,7 @@
 mod change;
 mod kills;
 mod site;
+mod state_dir;
 mod steps;
 mod stop;
 mod sweep;

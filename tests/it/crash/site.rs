@@ -68,10 +68,12 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    fn command(&self, command: &str, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, command: &str, arguments: &[&str]) -> Command {
         let mut testerd = Command::new(PROGRAM);
         testerd.args([command, "--config.file"]);
         testerd.arg(self.path("testerd.toml")).args(arguments);
+        // What other tests leave there is not looked at.
+        testerd.env("TMPDIR", self.folder.path());
         testerd
     }
 
@@ -94,15 +96,24 @@ impl Site {
 
     /// Runs a command to its end.
     pub(super) fn run(&self, command: &str, arguments: &[&str]) -> Ended {
-        let output = self.command(command, arguments).output().unwrap();
+        Ended::of(&mut self.command(command, arguments))
+    }
+}
+
+impl Ended {
+    /// Runs a program to its end.
+    pub(super) fn of(program: &mut Command) -> Self {
+        let output = program.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended {
+        Self {
             code: output.status.code(),
             out: text(output.stdout),
             err: text(output.stderr),
         }
     }
+}
 
+impl Site {
     /// `testerd sweep`.
     pub(super) fn sweep(&self, arguments: &[&str]) -> Ended {
         self.run("sweep", arguments)

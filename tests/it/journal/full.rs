@@ -23,7 +23,7 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=384k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=384k,mode=0700", "tmpfs"])
             .arg(folder.path())
             .output();
         let is_mounted = mounted.is_ok_and(|output| output.status.success());

@@ -9,6 +9,7 @@ pub mod secret;
 pub mod grid;
 pub mod event;
 pub mod contract;
+pub mod offload;
 
 // What a step can do.
 pub mod client;

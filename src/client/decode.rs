@@ -8,6 +8,8 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::StreamingDecoder;
 
+use crate::offload::{Waited, offload};
+
 /// What we say that we understand.
 pub(super) const ACCEPTED: &str = "gzip, br, zstd";
 
@@ -26,8 +28,11 @@ pub(super) enum Broken {
     TooLong,
 }
 
+/// So short a body is unpacked at once: it takes a few milliseconds at most, whatever it holds.
+const SHORT: usize = 1024;
+
 /// The body without its codings, the outermost of which stands last in the header.
-pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Broken> {
+pub(super) async fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Broken> {
     let codings = headers.get_all(CONTENT_ENCODING);
     let codings: Vec<_> = codings
         .iter()
@@ -36,18 +41,27 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Byt
         .filter(|coding| !coding.is_empty() && coding != "identity")
         .collect();
     // The answer to HEAD, a 204 or a 304 names the coding of what it does not bring.
-    if body.is_empty() {
+    if body.is_empty() || codings.is_empty() {
         return Ok(body);
     }
-    let mut body = body;
+    if body.len() <= SHORT {
+        return unpack_all(&codings, body, limit, &Waited::AT_ONCE);
+    }
+    offload(move |waited| unpack_all(&codings, body, limit, waited)).await
+}
+
+fn unpack_all(
+    codings: &[String],
+    mut body: Bytes,
+    limit: u64,
+    waited: &Waited,
+) -> Result<Bytes, Broken> {
     for coding in codings.iter().rev() {
+        let packed = waited.input(&body[..]);
         body = match coding.as_str() {
-            "gzip" | "x-gzip" => unpack(flate2::read::MultiGzDecoder::new(&body[..]), limit)?,
-            "br" => unpack(
-                brotli_decompressor::Decompressor::new(&body[..], 4096),
-                limit,
-            )?,
-            "zstd" => unpack_zstd(&body, limit)?,
+            "gzip" | "x-gzip" => unpack(flate2::read::MultiGzDecoder::new(packed), limit)?,
+            "br" => unpack(brotli_decompressor::Decompressor::new(packed, 4096), limit)?,
+            "zstd" => unpack_zstd(&body, limit, waited)?,
             _ => return Err(Broken::Unknown(coding.clone())),
         };
     }
@@ -55,10 +69,11 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Byt
 }
 
 /// Frame by frame (RFC 8878, 3).
-fn unpack_zstd(mut packed: &[u8], limit: u64) -> Result<Bytes, Broken> {
+fn unpack_zstd(mut packed: &[u8], limit: u64, waited: &Waited) -> Result<Bytes, Broken> {
     let mut content = Vec::new();
     while !packed.is_empty() {
-        let frame = StreamingDecoder::new_with_max_window_size(&mut packed, ZSTD_WINDOW);
+        let input = waited.input(&mut packed);
+        let frame = StreamingDecoder::new_with_max_window_size(input, ZSTD_WINDOW);
         let frame = frame.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
         let left = limit - content.len() as u64;
         content.extend(unpack(frame, left)?);
@@ -88,10 +103,10 @@ mod tests {
     #[test]
     fn zstd_may_come_in_several_frames_under_one_limit() {
         let two = [frame(b'a'), frame(b'b')].concat();
-        assert_eq!(unpack_zstd(&two, 2).unwrap(), "ab");
-        let too_long = unpack_zstd(&two, 1);
+        assert_eq!(unpack_zstd(&two, 2, &Waited::AT_ONCE).unwrap(), "ab");
+        let too_long = unpack_zstd(&two, 1, &Waited::AT_ONCE);
         assert!(matches!(too_long, Err(Broken::TooLong)), "{too_long:?}");
-        let cut = unpack_zstd(&two[..19], 2);
+        let cut = unpack_zstd(&two[..19], 2, &Waited::AT_ONCE);
         assert!(matches!(cut, Err(Broken::Garbage(_))), "{cut:?}");
     }
 }

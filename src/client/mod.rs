@@ -263,7 +263,7 @@ impl Client {
             connections.keep(endpoint, speak, connection);
         }
         if unpack {
-            let unpacked = decode::decode(&answer.headers, answer.body, limit);
+            let unpacked = decode::decode(&answer.headers, answer.body, limit).await;
             answer.body =
                 unpacked.map_err(|broken| ClientError::coding(endpoint, broken, limit))?;
         }

@@ -12,7 +12,9 @@ use crate::tools::root;
 /// line, of its own line, or its own module. A module that does not exist yet does no harm here.
 const ORDER: &[&[&str]] = &[
     // Words: pure data and pure functions.
-    &["text", "outcome", "secret", "grid", "event", "contract"],
+    &[
+        "text", "outcome", "secret", "grid", "event", "contract", "offload",
+    ],
     &["client"],
     &["spec"],
     &["action"],

@@ -2,6 +2,7 @@
 
 use regex::Regex;
 use rustls::pki_types::ServerName;
+use tokio::task::consume_budget;
 
 use super::content::excerpt;
 use super::kind::Kind;
@@ -161,6 +162,7 @@ pub(super) async fn hear(
     let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
     loop {
         while let Some(line) = dialog.line()? {
+            consume_budget().await;
             let line = text(&line);
             if is_it(&line) {
                 *context.waiting = None;

@@ -12,11 +12,12 @@ use tokio_util::either::Either;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::paced::Paced;
 use super::stopwatch::{Phase, Stopwatch};
 use super::tls::Session;
 
 /// Bytes in both directions, in the clear or not.
-pub(super) type Pipe = Either<TcpStream, TlsStream<TcpStream>>;
+pub(super) type Pipe = Either<Paced, TlsStream<Paced>>;
 
 /// Resolves, connects, goes through a proxy if there is one, and shakes hands when there is a TLS
 /// configuration.
@@ -37,7 +38,7 @@ pub(super) async fn connect(
 pub(super) async fn reach(
     endpoint: &Endpoint,
     watch: &mut Stopwatch<'_>,
-) -> Result<TcpStream, ClientError> {
+) -> Result<Paced, ClientError> {
     let proxy = endpoint.transport().proxy.as_ref();
     let first = proxy.map_or(endpoint, |proxy| &proxy.endpoint);
     let address = if let Some(ip) = first.ip() {
@@ -51,19 +52,20 @@ pub(super) async fn reach(
     let tcp = open(address)
         .await
         .map_err(|source| ClientError::connect(first, address, source))?;
-    match proxy {
-        Some(proxy) => proxy.tunnel(tcp, endpoint).await,
-        None => Ok(tcp),
-    }
+    let tcp = match proxy {
+        Some(proxy) => proxy.tunnel(tcp, endpoint).await?,
+        None => tcp,
+    };
+    Ok(Paced::new(tcp))
 }
 
 /// Shakes hands.
 pub(super) async fn shake(
     endpoint: &Endpoint,
-    tcp: TcpStream,
+    tcp: Paced,
     config: Arc<ClientConfig>,
     watch: &mut Stopwatch<'_>,
-) -> Result<(TlsStream<TcpStream>, Arc<Session>), ClientError> {
+) -> Result<(TlsStream<Paced>, Arc<Session>), ClientError> {
     watch.enter(Phase::Tls);
     let name = endpoint.server_name().clone();
     let shaken = TlsConnector::from(config).connect(name, tcp);

@@ -15,7 +15,6 @@ use tokio_tungstenite::tungstenite;
 use super::decode::Broken;
 use super::endpoint::Endpoint;
 use super::tls::blame;
-use super::unmeasured::Unresolved;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::SecretError;
 
@@ -141,14 +140,6 @@ pub enum ClientError {
         /// Host and port.
         to: String,
     },
-    /// A request that is not measured got no answer, or not all of it.
-    #[error("no http answer from {to}")]
-    Fetch {
-        /// Host and port.
-        to: String,
-        /// Why.
-        source: reqwest::Error,
-    },
     /// An answer, event or message is longer than allowed; the rest was not read.
     #[error("{what} from {to} is longer than {limit} bytes")]
     TooLong {
@@ -245,11 +236,6 @@ impl ClientError {
         Self::Injected { to }
     }
 
-    pub(super) fn fetch(endpoint: &Endpoint, source: reqwest::Error) -> Self {
-        let to = endpoint.host_port();
-        Self::Fetch { to, source }
-    }
-
     pub(super) fn too_long(endpoint: &Endpoint, what: &'static str, limit: u64) -> Self {
         let to = endpoint.host_port();
         Self::TooLong { what, to, limit }
@@ -266,28 +252,21 @@ impl ClientError {
             Self::File { .. } | Self::Secret { .. } => Cause::Secret.into(),
             Self::Path => Cause::Input.into(),
             Self::Resolve { .. } => Reason::Dns.into(),
-            Self::Connect { .. } | Self::Fetch { .. }
-                if self.errnos().any(|errno| errno == Errno::TIMEDOUT) =>
-            {
+            Self::Connect { .. } if self.errnos().any(|errno| errno == Errno::TIMEDOUT) => {
                 Reason::Timeout.into()
             }
             Self::Connect { .. } | Self::Proxy { .. } => Reason::Connect.into(),
             Self::Tls { .. } => Reason::Tls.into(),
             // In TLS 1.3 a server refuses our side of the handshake only after we think it done.
-            Self::Answer { .. } | Self::Lost { .. } | Self::Fetch { .. }
+            Self::Answer { .. } | Self::Lost { .. }
                 if causes(self).any(<dyn Error>::is::<rustls::Error>) =>
             {
                 Reason::Tls.into()
             }
-            Self::Fetch { .. } if causes(self).any(<dyn Error>::is::<Unresolved>) => {
-                Reason::Dns.into()
-            }
-            Self::Fetch { source, .. } if source.is_connect() => Reason::Connect.into(),
             Self::Answer { .. }
             | Self::Lost { .. }
             | Self::Injected { .. }
             | Self::Body { .. }
-            | Self::Fetch { .. }
             | Self::Version { .. }
             | Self::Coding { .. }
             | Self::Handshake { .. }
@@ -312,7 +291,6 @@ impl ClientError {
             | Self::Lost { .. }
             | Self::Injected { .. }
             | Self::Body { .. }
-            | Self::Fetch { .. }
             | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }

@@ -13,6 +13,7 @@ use http::{HeaderValue, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
+use tokio::task::consume_budget;
 
 use super::connect::Pipe;
 use super::tasks::{Spawner, Tasks};
@@ -112,13 +113,17 @@ impl Connection {
         &mut self,
         body: &mut hyper::body::Incoming,
     ) -> hyper::Result<Option<Bytes>> {
-        while let Some(frame) = self.drive(body.frame()).await {
+        loop {
+            // A body may come byte by byte. Before the next piece, so that none is dropped here.
+            consume_budget().await;
+            let Some(frame) = self.drive(body.frame()).await else {
+                return Ok(None);
+            };
             let frame = frame.map_err(|error| self.broken.take().unwrap_or(error))?;
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
         }
-        Ok(None)
     }
 
     /// Whether another request can be sent over it, as far as the runtime has heard. Between two
@@ -207,8 +212,8 @@ async fn once(mut poll: impl FnMut(&mut Context<'_>) -> bool) {
     .await;
 }
 
-/// The message with its host in the address, where HTTP/2 wants it.
-fn absolute(mut message: Message, scheme: Scheme) -> Message {
+/// The message with its host in the address, where HTTP/2 and proxies want it.
+pub(super) fn absolute(mut message: Message, scheme: Scheme) -> Message {
     let host = message.headers_mut().remove(HOST);
     let authority = host
         .as_ref()

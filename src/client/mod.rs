@@ -1,5 +1,6 @@
 //! The one measured HTTP client: one attempt at one address, its phases timed, its errors
-//! classified. What we ask for ourselves goes another way, not measured (`unmeasured`).
+//! classified. What we ask for ourselves goes the same way, but nobody looks at its phases
+//! (`unmeasured`).
 //!
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
@@ -14,6 +15,7 @@ mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
+mod paced;
 mod proxy;
 mod sse;
 mod stopwatch;

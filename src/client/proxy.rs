@@ -14,7 +14,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
-use crate::secret::SecretSource;
+use crate::secret::{Secret, SecretSource};
 
 /// Longer heads of an answer are none.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -46,36 +46,36 @@ impl Proxy {
         tcp: TcpStream,
         to: &Endpoint,
     ) -> Result<TcpStream, ClientError> {
-        let login = match &self.login {
-            None => None,
-            Some((user, password)) => {
-                let password = password.read();
-                let password = password.map_err(|source| ClientError::Secret { source })?;
-                Some((user.as_str(), password))
-            }
-        };
-        let login = login
-            .as_ref()
-            .map(|(user, password)| (*user, password.expose()));
+        let login = self.login()?;
         match self.kind {
             ProxyKind::Http => self.connect(tcp, to, login).await,
             ProxyKind::Socks5 => self.socks5(tcp, to, login).await,
         }
     }
 
+    /// Who we are to it.
+    pub(super) fn login(&self) -> Result<Option<Login>, ClientError> {
+        let Some((user, password)) = &self.login else {
+            return Ok(None);
+        };
+        let password = password.read();
+        let password = password.map_err(|source| ClientError::Secret { source })?;
+        let user = user.clone();
+        Ok(Some(Login { user, password }))
+    }
+
     async fn connect(
         &self,
         mut tcp: TcpStream,
         to: &Endpoint,
-        login: Option<(&str, &str)>,
+        login: Option<Login>,
     ) -> Result<TcpStream, ClientError> {
         let broken =
             |source: Box<dyn Error + Send + Sync>| ClientError::proxy(&self.endpoint, source);
         let target = format!("{}:{}", to.host(), to.port());
         let mut request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
-        if let Some((user, password)) = login {
-            let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
-            request = format!("{request}proxy-authorization: Basic {pair}\r\n");
+        if let Some(login) = login {
+            request = format!("{request}proxy-authorization: {}\r\n", login.basic());
         }
         let asked = async {
             tcp.write_all(format!("{request}\r\n").as_bytes()).await?;
@@ -95,7 +95,7 @@ impl Proxy {
         &self,
         tcp: TcpStream,
         to: &Endpoint,
-        login: Option<(&str, &str)>,
+        login: Option<Login>,
     ) -> Result<TcpStream, ClientError> {
         let port = to.port();
         let target = match to.own_name() {
@@ -106,13 +106,28 @@ impl Proxy {
         };
         let opened = match login {
             None => Socks5Stream::connect_with_socket(tcp, target).await,
-            Some((user, password)) => {
-                Socks5Stream::connect_with_password_and_socket(tcp, target, user, password).await
+            Some(Login { user, password }) => {
+                let password = password.expose();
+                Socks5Stream::connect_with_password_and_socket(tcp, target, &user, password).await
             }
         };
         opened
             .map(Socks5Stream::into_inner)
             .map_err(|source| ClientError::proxy(&self.endpoint, Box::new(source)))
+    }
+}
+
+/// Who we are to a proxy, opened.
+pub(super) struct Login {
+    user: String,
+    password: Secret,
+}
+
+impl Login {
+    /// What `proxy-authorization` says (RFC 7617).
+    pub(super) fn basic(&self) -> String {
+        let pair = format!("{}:{}", self.user, self.password.expose());
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
     }
 }
 

@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::task::consume_budget;
+
 use super::error::ClientError;
 use super::stream::Stream;
 
@@ -171,6 +173,8 @@ impl EventStream {
     /// again.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
+            // One piece may bring thousands, and somebody looks at each.
+            consume_budget().await;
             let event = self.parser.pull();
             if let Some(event) = event.map_err(|TooLong| self.stream.too_long("an event"))? {
                 return Ok(Some(event));

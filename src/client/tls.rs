@@ -124,11 +124,6 @@ pub(super) fn configure(
     Ok(config)
 }
 
-/// Trusts nobody.
-pub(super) fn nobody() -> Result<ClientConfig, ClientError> {
-    configure(&Trust::default(), Arc::new(RootCertStore::empty()))
-}
-
 /// What the system says of a file is not among the causes of an error about PEM.
 fn unusable(file: &Path, error: pem::Error) -> ClientError {
     match error {

@@ -1,24 +1,26 @@
-//! Requests that the daemon makes for itself, such as for a token: through reqwest, because nobody
-//! measures them. They go the way that the endpoint's transport says, over a connection of their
-//! own, and are sent on nowhere: a redirect is an answer.
+//! Requests that the daemon makes for itself, such as for a token. They go the way that the
+//! endpoint's transport says, over a connection of their own, are sent on nowhere (a redirect is an
+//! answer), and nobody looks at their phases.
 //!
-//! reqwest drives the connection in a task of its own, which ends with the connection, and that
-//! with the answer.
+//! A proxy is asked for what goes in the clear (RFC 9112, 3.2.2), and for a tunnel for the rest.
 
-use std::error::Error;
-use std::fmt;
-use std::io;
+use std::sync::Arc;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::Policy;
-use reqwest::retry;
-use tokio::net::lookup_host;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::uri::Scheme;
+use http::{HeaderValue, Version};
+use tokio_util::either::Either;
 
+use super::connect::reach;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::exchange::{Connection, absolute};
 use super::proxy::{Proxy, ProxyKind};
-use super::transport::Family;
-use super::{Answer, Client, Request, tls};
+use super::stopwatch::Stopwatch;
+use super::stream::Stream;
+use super::transport::{Transport, Trust};
+use super::{Answer, Client, Connections, Request, Speak};
+use crate::event::HttpPhases;
 
 impl Client {
     /// Makes one request that is not measured. Of the request's manner only `body_limit` counts:
@@ -28,106 +30,53 @@ impl Client {
         endpoint: &Endpoint,
         request: Request,
     ) -> Result<Answer, ClientError> {
-        let path = endpoint.uri(&request.path).ok_or(ClientError::Path)?;
-        let url = format!("{}{path}", endpoint.origin());
-        let client = self.dressed(endpoint).await?;
-        let broken = |source: reqwest::Error| ClientError::fetch(endpoint, source.without_url());
-        let sent = client
-            .request(request.method, url)
-            .headers(request.headers)
-            .body(request.body)
-            .send();
-        let mut answer = sent.await.map_err(broken)?;
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(broken)? {
-            body.extend_from_slice(&piece);
-            if body.len() as u64 > request.body_limit {
-                let limit = request.body_limit;
-                return Err(ClientError::too_long(endpoint, "the http answer", limit));
-            }
+        let request = Request {
+            reuse: false,
+            resume: false,
+            speak: Speak::Http1,
+            unpack: false,
+            ..request
+        };
+        if let (Some(proxy), false) = (&endpoint.transport().proxy, endpoint.is_tls())
+            && proxy.kind == ProxyKind::Http
+        {
+            return forwarded(endpoint, request, proxy).await;
         }
-        Ok(Answer {
-            status: answer.status().as_u16(),
-            headers: std::mem::take(answer.headers_mut()),
-            body: body.into(),
-            version: answer.version(),
-            session: None,
-        })
-    }
-
-    /// A client for one request, made anew: what it reads from files may have changed.
-    async fn dressed(&self, endpoint: &Endpoint) -> Result<reqwest::Client, ClientError> {
-        let transport = endpoint.transport();
-        let tls = if endpoint.is_tls() {
-            (*self.tls(endpoint).await?).clone()
-        } else {
-            // Or reqwest would make one of its own, for which it has no cryptography.
-            tls::nobody()?
-        };
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Resolver(transport.family))
-            .redirect(Policy::none())
-            .retry(retry::never())
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            // What the environment says is not what the configuration says.
-            .no_proxy();
-        let builder = match &transport.proxy {
-            None => builder,
-            Some(proxy) => builder.proxy(through(proxy)?),
-        };
-        builder.build().map_err(ClientError::roots)
+        let mut connections = Connections::new();
+        let mut phases = HttpPhases::default();
+        let answer = self.send(endpoint, request, &mut connections, &mut phases);
+        let answer = answer.await?;
+        connections.tidy().await;
+        Ok(answer)
     }
 }
 
-fn through(proxy: &Proxy) -> Result<reqwest::Proxy, ClientError> {
-    let scheme = match proxy.kind {
-        ProxyKind::Http => "http",
-        ProxyKind::Socks5 => "socks5h",
-    };
-    let url = format!("{scheme}://{}", proxy.endpoint.host_port());
-    let through = reqwest::Proxy::all(url).map_err(ClientError::roots)?;
-    let Some((user, password)) = &proxy.login else {
-        return Ok(through);
-    };
-    let password = password.read();
-    let password = password.map_err(|source| ClientError::Secret { source })?;
-    Ok(through.basic_auth(user, password.expose()))
-}
+/// Makes a request in the clear of a proxy, who makes it of the endpoint.
+async fn forwarded(
+    endpoint: &Endpoint,
+    request: Request,
+    proxy: &Proxy,
+) -> Result<Answer, ClientError> {
+    let limit = request.body_limit;
+    let host = HeaderValue::try_from(endpoint.authority()).map_err(|_| ClientError::Path)?;
+    let message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+    let mut message = absolute(message, Scheme::HTTP);
+    *message.version_mut() = Version::HTTP_11;
+    message.headers_mut().insert(HOST, host);
+    let login = proxy.login()?;
+    let login = login.and_then(|login| HeaderValue::try_from(login.basic()).ok());
+    let login = login.map(|login| (PROXY_AUTHORIZATION, login));
+    message.headers_mut().extend(login);
 
-/// The system's resolver, its answers of one family; its errors can be told from others'.
-struct Resolver(Option<Family>);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let family = self.0;
-        Box::pin(async move {
-            let found = lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
-            let fits = move |address: &_| family.is_none_or(|family| family.has(*address));
-            let found: Vec<_> = found.filter(fits).collect();
-            if found.is_empty() {
-                let family = family.map_or(String::new(), |family| format!("{family} "));
-                let what = format!("the name has no {family}address");
-                return Err(Unresolved(io::Error::other(what)).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// A name that does not resolve.
-#[derive(Debug)]
-pub(super) struct Unresolved(io::Error);
-
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cannot resolve the name")
-    }
-}
-
-impl Error for Unresolved {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
+    let way = Transport::new(endpoint.transport().family, None, Trust::default());
+    let hop = proxy.endpoint.as_ref().clone().via(Arc::new(way));
+    let mut phases = HttpPhases::default();
+    let tcp = reach(&hop, &mut Stopwatch::start(&mut phases)).await?;
+    let broken = |source| ClientError::answer(endpoint, source);
+    let mut connection = Connection::http1(Either::Left(tcp)).await.map_err(broken)?;
+    let head = connection.request(message).await;
+    let head = head.map_err(|error| broken(error.into_error()))?;
+    Stream::new(head, connection, endpoint, limit)
+        .into_answer()
+        .await
 }

@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use tokio::task::consume_budget;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -118,6 +119,8 @@ impl WebSocket {
     /// again.
     pub async fn receive(&mut self) -> Result<Message, ClientError> {
         loop {
+            // One piece may bring thousands.
+            consume_budget().await;
             let next = self.frames.next().await;
             // After the close there is nothing; the caller was told of it.
             let next = next.unwrap_or(Err(Error::ConnectionClosed));

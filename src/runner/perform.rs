@@ -2,13 +2,16 @@
 //! them become plain values here, so that nothing above is ever dropped half-way.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::limits::Limits;
@@ -210,19 +213,28 @@ fn may_retry(failure: &Failure, creates: bool) -> bool {
     theirs && (!creates || failure.effect == Effect::Nothing)
 }
 
-/// Races work against its limits and its own panic.
+/// Races work against its limits and its own panic. The limits come first, outside the budget of the
+/// task: input that never pauses uses that up, and a timer that has none left does not end.
 pub(super) async fn race<T>(
     work: impl Future<Output = Result<T, Failure>>,
     limits: &Limits,
     cancellable: bool,
 ) -> Result<T, Failure> {
-    let work = AssertUnwindSafe(work).catch_unwind();
-    tokio::select! {
-        biased;
-        ended = work => ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
-        () = sleep_until(limits.deadline) => Err(Failure::new(Reason::Timeout, LATE)),
-        () = limits.cancel.cancelled(), if cancellable => Err(cancelled()),
-    }
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+    let mut deadline = pin!(unconstrained(sleep_until(limits.deadline)));
+    let mut cancel = pin!(unconstrained(limits.cancel.cancelled()));
+    poll_fn(|context| {
+        if cancellable && cancel.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(cancelled()));
+        }
+        // The clock itself as well: a runtime that is busy looks at its timers late.
+        if deadline.as_mut().poll(context).is_ready() || limits.deadline <= Instant::now() {
+            return Poll::Ready(Err(Failure::new(Reason::Timeout, LATE)));
+        }
+        let ended = ready!(work.as_mut().poll(context));
+        Poll::Ready(ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+    })
+    .await
 }
 
 /// How a deadline is told, until more is known.

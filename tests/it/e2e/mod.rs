@@ -8,6 +8,7 @@ mod accounts;
 mod boards;
 pub(crate) mod child;
 mod daemon;
+mod floods;
 mod page;
 mod prometheus;
 mod reloads;

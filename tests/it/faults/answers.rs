@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::server::flood;
 use super::{Do, Row, SHORT, check_scripts, closed, say};
 use crate::rig::Fault;
 use crate::runs::World;
@@ -69,7 +70,7 @@ async fn an_answer_that_has_no_whole_head() {
             "invalid HTTP version parsed",
         ),
         (
-            vec![Do::Request, say(OK), Do::Flood("x: y\r\n")],
+            vec![Do::Request, say(OK), flood("x: y\r\n")],
             "",
             "fail protocol",
             "message head is too large",
@@ -104,7 +105,7 @@ async fn informational_answers_are_passed_over() {
         ),
         // Not even without end do they keep the runner from its deadline.
         (
-            vec![Do::Request, Do::Flood(hints)],
+            vec![Do::Request, flood(hints)],
             SHORT,
             "fail timeout",
             "no end within 300",
@@ -161,13 +162,13 @@ async fn a_body_that_is_none() {
             "no end within 300",
         ),
         (
-            chunked(vec![Do::Flood("8\r\nxxxxxxxx\r\n")]),
+            chunked(vec![flood("8\r\nxxxxxxxx\r\n")]),
             "body_limit = 100000",
             "fail protocol",
             "is longer than 100000 bytes",
         ),
         (
-            vec![Do::Request, say(OK), say("\r\n"), Do::Flood("no end")],
+            vec![Do::Request, say(OK), say("\r\n"), flood("no end")],
             "",
             "fail protocol",
             "is longer than 8388608 bytes",

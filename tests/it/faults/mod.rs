@@ -5,6 +5,7 @@
 
 mod answers;
 mod descriptors;
+pub(crate) mod floods;
 mod handshakes;
 mod http2;
 mod proxies;

@@ -10,14 +10,20 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::runs::LONG;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::runs::LONG;
 
 /// What it does next on a connection; at the end it closes it.
 #[derive(Debug, Clone)]
 pub(crate) enum Do {
     /// Reads the head of a request.
     Request,
+    /// Reads the head of a request, and goes on as is said for its method.
+    Asked(Vec<(&'static str, Vec<Do>)>),
+    /// Agrees to a WebSocket.
+    Upgrade,
     /// Reads what HTTP/2 begins with, and on to the end of the head of a request.
     Request2,
     /// Reads whatever comes.
@@ -25,7 +31,11 @@ pub(crate) enum Do {
     /// Writes this.
     Say(Vec<u8>),
     /// Writes this again and again, as fast as it is read.
-    Flood(&'static str),
+    Flood(Vec<u8>),
+    /// The same, each time in a record of TLS of its own.
+    FloodRecords(Vec<u8>),
+    /// Changes the keys of TLS again and again, as fast as that is read.
+    Rekey,
     /// Writes this again and again, a hundred times a second.
     Drip(&'static str),
     /// Waits until the client leaves.
@@ -39,9 +49,23 @@ pub(crate) fn say(text: &str) -> Do {
     Do::Say(text.as_bytes().to_vec())
 }
 
-trait Stream: Read + Write {}
+/// Writes it again and again.
+pub(crate) fn flood(bytes: impl Into<Vec<u8>>) -> Do {
+    Do::Flood(bytes.into())
+}
 
-impl<S: Read + Write> Stream for S {}
+trait Stream: Read + Write {
+    /// Changes the keys of TLS.
+    fn rekey(&mut self) {}
+}
+
+impl Stream for TcpStream {}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn rekey(&mut self) {
+        self.conn.refresh_traffic_keys().unwrap();
+    }
+}
 
 /// A running server. It stops when it is dropped.
 pub(crate) struct Server {
@@ -118,12 +142,27 @@ fn play(script: &[Do], tcp: &TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::
 impl Do {
     fn perform(&self, stream: &mut dyn Stream, tcp: &TcpStream) -> io::Result<()> {
         match self {
-            Self::Request => {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(byte(stream)?);
-                }
-                Ok(())
+            Self::Request => read_head(stream).map(drop),
+            Self::Asked(scripts) => {
+                let head = read_head(stream)?;
+                let script = scripts.iter().find(|(method, _)| head.starts_with(method));
+                let (_, script) = script.unwrap_or_else(|| panic!("nobody asks so: {head}"));
+                script.iter().try_for_each(|next| next.perform(stream, tcp))
+            }
+            Self::Upgrade => {
+                let head = read_head(stream)?;
+                let key = head.lines().find_map(|line| {
+                    let (name, value) = line.split_once(": ")?;
+                    name.eq_ignore_ascii_case("sec-websocket-key")
+                        .then_some(value)
+                });
+                let accept = derive_accept_key(key.unwrap().as_bytes());
+                write!(
+                    stream,
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
+                     connection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                )?;
+                stream.flush()
             }
             Self::Request2 => read_frames(stream),
             Self::Read => stream.read(&mut [0; 0x4000]).map(drop),
@@ -131,12 +170,20 @@ impl Do {
                 stream.write_all(bytes)?;
                 stream.flush()
             }
-            Self::Flood(text) => {
-                let much = text.repeat(1000);
+            Self::Flood(bytes) => {
+                let much = bytes.repeat(1000);
                 loop {
-                    stream.write_all(much.as_bytes())?;
+                    stream.write_all(&much)?;
                 }
             }
+            Self::FloodRecords(bytes) => loop {
+                stream.write_all(bytes)?;
+                stream.flush()?;
+            },
+            Self::Rekey => loop {
+                stream.rekey();
+                stream.flush()?;
+            },
             Self::Drip(text) => {
                 tcp.set_read_timeout(Some(Duration::from_millis(10)))?;
                 while !has_left(tcp) {
@@ -155,6 +202,14 @@ fn byte(stream: &mut dyn Stream) -> io::Result<u8> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;
     Ok(byte[0])
+}
+
+fn read_head(stream: &mut dyn Stream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(byte(stream)?);
+    }
+    Ok(String::from_utf8(head).unwrap())
 }
 
 /// Up to and with the first frame of type HEADERS.

@@ -4,14 +4,15 @@ use http::HeaderName;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::content::excerpt;
+use super::content::shown;
 use super::expect::Reply;
 use super::keys::{Key, Part};
 use super::kind::{FLAG, Kind, NAMED};
-use super::place::{POINTER_HELP, is_pointer};
+use super::place::{POINTER_HELP, is_pointer, parse_path};
 use crate::outcome::{Failure, Reason};
 use crate::secret::Redactor;
 use crate::spec::Capture;
+use crate::text::json::weight;
 use crate::text::{Fields, Raw};
 
 /// The key of what is kept.
@@ -51,10 +52,13 @@ const SOURCE: Kind = Kind::new(
 const SOURCES: &str =
     "take it from \"json:/pointer\", \"jsonpath:$.path\", \"header:name\", \"status\" or \"body\"";
 
+/// What the captures of one answer may take together: a run keeps them to its end.
+const LARGEST: usize = 1 << 20;
+
 #[derive(Debug, Clone)]
 enum Source {
     Json(String),
-    /// RFC 9535; it must name exactly one value.
+    /// RFC 9535; what it names, as an array if there are several.
     JsonPath(JsonPath, String),
     Header(HeaderName),
     Status,
@@ -81,11 +85,24 @@ impl Captures {
 
     /// Takes them from an answer.
     pub(crate) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
+        let mut taken = 0;
         let captures = self.0.iter().map(|(key, source, secret)| {
-            let value = source.of(reply).ok_or_else(|| {
+            let value = source.of(reply).map_err(|mut failure| {
+                failure.message = format!("the capture `{key}`: {}", failure.message);
+                failure
+            })?;
+            let value = value.ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
                 Failure::new(Reason::Capture, what)
             })?;
+            taken += weight(&value);
+            if taken > LARGEST {
+                let what = format!(
+                    "with the capture `{key}` more than {} MiB would be kept",
+                    LARGEST >> 20
+                );
+                return Err(Failure::new(Reason::Protocol, what));
+            }
             Ok(Capture {
                 key: key.clone(),
                 value,
@@ -108,7 +125,7 @@ impl Captures {
         let taken = taken.iter().filter(|capture| capture.secret);
         taken.for_each(|capture| redactor.learn_value(&capture.value));
         let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
-        for value in secrets.filter_map(|(_, source, _)| source.of(reply)) {
+        for value in secrets.filter_map(|(_, source, _)| source.of(reply).ok().flatten()) {
             redactor.learn_value(&value);
         }
         redactor.redact(text)
@@ -208,10 +225,7 @@ pub(super) fn check_ids(captures: Vec<Capture>) -> Result<Vec<Capture>, Failure>
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         };
         if !usable {
-            let what = format!(
-                "the capture `{key}` is {}, not an id",
-                excerpt(&value.to_string())
-            );
+            let what = format!("the capture `{key}` is {}, not an id", shown(value));
             return Err(Failure::new(Reason::Capture, what));
         }
     }
@@ -219,14 +233,19 @@ pub(super) fn check_ids(captures: Vec<Capture>) -> Result<Vec<Capture>, Failure>
 }
 
 impl Source {
-    fn of(&self, reply: &Reply) -> Option<Value> {
-        match self {
-            Self::Json(pointer) => reply.json()?.pointer(pointer).cloned(),
-            Self::JsonPath(path, _) => only(path, reply.json()?),
+    fn of(&self, reply: &Reply) -> Result<Option<Value>, Failure> {
+        let json = || reply.json_unquoted(Reason::Capture);
+        Ok(match self {
+            Self::Json(pointer) => json()?.pointer(pointer).cloned(),
+            Self::JsonPath(path, _) => match path.query(json()?).all().as_slice() {
+                [] => None,
+                [only] => Some((*only).clone()),
+                all => Some(all.iter().map(|&value| value.clone()).collect()),
+            },
             Self::Header(name) => reply.header(name).map(Value::from),
             Self::Status => Some(Value::from(reply.answer.status)),
             Self::Body => Some(Value::from(reply.text())),
-        }
+        })
     }
 
     fn describe(&self) -> String {
@@ -245,13 +264,16 @@ fn only(path: &JsonPath, json: &Value) -> Option<Value> {
     path.query(json).exactly_one().ok().cloned()
 }
 
+const PATH_HELP: &str = "a JSONPath (RFC 9535) begins with `$`, such as \"$.items[0].name\", and \
+     compares with numbers of at most 15 digits";
+
 fn source(text: &str) -> Result<Source, &'static str> {
     match text.split_once(':') {
         Some(("json", pointer)) if is_pointer(pointer) => Ok(Source::Json(pointer.to_owned())),
         Some(("json", _)) => Err(POINTER_HELP),
-        Some(("jsonpath", path)) => JsonPath::parse(path)
+        Some(("jsonpath", path)) => parse_path(path)
             .map(|parsed| Source::JsonPath(parsed, path.to_owned()))
-            .map_err(|_| "a JSONPath (RFC 9535) begins with `$`, such as \"$.items[0].name\""),
+            .map_err(|_| PATH_HELP),
         Some(("header", name)) => HeaderName::try_from(name)
             .map(Source::Header)
             .map_err(|_| SOURCES),

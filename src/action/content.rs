@@ -1,5 +1,7 @@
 //! What a body, an event's data or a message should be, and how it is not.
 
+use std::fmt::{self, Display, Write};
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -46,9 +48,9 @@ pub(super) const CONTENT: Part = Part::shared(
 );
 
 const ITEMS: Kind = Kind::new(
-    "table: JSON pointer of an array to `{ POINTER = value, … }` or an array of these",
+    "table: JSON pointer of an array to `{ POINTER = value, … }`, the item itself, or an array of these",
     "{ '/a' = { '/b' = 1 } }",
-    "{ '/a' = 1 }",
+    "{ '/a' = { b = 1 } }",
 );
 
 const SCHEMA: Kind = Kind::new(
@@ -107,14 +109,14 @@ impl Content {
             check_json(reply, place, &expected)?;
         }
         for place in &self.has {
-            let found = reply.json().map(|json| place.of(json)).unwrap_or_default();
+            let found = place.of(reply.json(Reason::Assertion)?);
             if found.iter().all(|value| value.is_null()) {
                 let (place, begins) = (place.text(), reply.excerpt());
                 return failed(format!("there is no json {place}; {begins}"));
             }
         }
         for item in &self.items {
-            item.check(reply.json(), lookup)?;
+            item.check(reply.json(Reason::Assertion)?, lookup)?;
         }
         if let Some(all) = &self.equals {
             let all = all.text(lookup, plain).map_err(|e| refused(&e))?;
@@ -148,10 +150,9 @@ impl Content {
             let (noun, found) = (reply.noun, excerpt(found.as_str()));
             return failed(format!("{noun} matches `{regex}`: `{found}`"));
         }
-        match (&self.schema, reply.json()) {
-            (None, _) => Ok(()),
-            (Some(schema), Some(json)) => schema.check(json, reply.noun),
-            (Some(_), None) => failed(format!("{} is not JSON; {}", reply.noun, reply.excerpt())),
+        match &self.schema {
+            None => Ok(()),
+            Some(schema) => schema.check(reply.json(Reason::Assertion)?, reply.noun),
         }
     }
 
@@ -174,23 +175,21 @@ fn failed<T>(what: String) -> Result<T, Failure> {
 }
 
 fn check_json(reply: &Reply, place: &Place, expected: &Value) -> Result<(), Failure> {
-    let Some(json) = reply.json() else {
-        return failed(format!("{} is not JSON; {}", reply.noun, reply.excerpt()));
-    };
-    let found = place.of(json);
+    let found = place.of(reply.json(Reason::Assertion)?);
     if place.holds(&found, expected) {
         return Ok(());
     }
-    let (place, expected) = (place.text(), excerpt(&expected.to_string()));
+    let (place, expected) = (place.text(), shown(expected));
     match found.as_slice() {
         [] => failed(format!("there is no json {place}; {}", reply.excerpt())),
         [value] => {
-            let value = excerpt(&value.to_string());
+            let value = shown(value);
             failed(format!("json {place} is {value}, expected {expected}"))
         }
         values => {
-            let all: Value = values.iter().map(|&value| value.clone()).collect();
-            let all = excerpt(&all.to_string());
+            // As an array is written, but only as many as are shown.
+            let all = values.iter().take(EXCERPT).map(|value| shown(value));
+            let all = excerpt(&format!("[{}]", all.collect::<Vec<_>>().join(",")));
             failed(format!("json {place} is {all}, expected {expected}"))
         }
     }
@@ -224,18 +223,25 @@ pub(crate) fn excerpt(text: &str) -> String {
     short.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether two JSON values are the same; 1 and 1.0 are.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
-        (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
+/// The beginning of what may be much longer: no more of it is ever written out.
+pub(crate) fn shown(value: &dyn Display) -> String {
+    let mut begun = Beginning(String::new());
+    // Its error says that this is enough.
+    let _ = write!(begun, "{value}");
+    excerpt(&begun.0)
+}
+
+struct Beginning(String);
+
+impl Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // A character more than are shown, so that it is seen to go on.
+        let missing = (EXCERPT + 1).saturating_sub(self.0.chars().count());
+        self.0.extend(text.chars().take(missing));
+        if missing == 0 {
+            Err(fmt::Error)
+        } else {
+            Ok(())
         }
-        (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len()
-                && x.iter()
-                    .all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
-        }
-        _ => a == b,
     }
 }

@@ -15,7 +15,8 @@ use super::kind::{HEADERS, Kind, TABLE, TEXTS};
 use super::refused;
 use crate::client::Answer;
 use crate::event::HttpPhases;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Cause, Failure, Reason};
+use crate::text::json::{self, Json, Unread};
 use crate::text::{Fields, Lookup, Raw, Template, plain};
 
 /// What must hold of the head of an answer.
@@ -77,7 +78,7 @@ pub(crate) struct Reply {
     pub(super) redirected: bool,
     /// What the last request of a chain took.
     pub(super) phases: HttpPhases,
-    json: OnceLock<Option<Value>>,
+    json: OnceLock<Result<Json, Unread>>,
 }
 
 impl Reply {
@@ -125,11 +126,29 @@ impl Reply {
         }
     }
 
-    /// The body as JSON, if it is.
-    pub(crate) fn json(&self) -> Option<&Value> {
-        self.json
-            .get_or_init(|| serde_json::from_slice(&self.answer.body).ok())
-            .as_ref()
+    /// The body as JSON; what is none fails for this reason.
+    pub(crate) fn json(&self, reason: Reason) -> Result<&Value, Failure> {
+        self.json_unquoted(reason).map_err(|mut failure| {
+            if matches!(self.json.get(), Some(Err(Unread::Wrong { .. }))) {
+                failure.message = format!("{}; {}", failure.message, self.excerpt());
+            }
+            failure
+        })
+    }
+
+    /// The same, but a failure shows nothing of the body: there may be secrets in it.
+    pub(super) fn json_unquoted(&self, reason: Reason) -> Result<&Value, Failure> {
+        let read = self.json.get_or_init(|| json::parse(&self.answer.body));
+        let noun = self.noun;
+        read.as_deref().map_err(|error| match error {
+            Unread::Wrong { .. } => Failure::new(reason, format!("{noun} is not JSON: {error}")),
+            Unread::Deep | Unread::Large => {
+                Failure::new(Reason::Protocol, format!("{noun} is not read: {error}"))
+            }
+            Unread::Crowded => {
+                Failure::new(Cause::Resources, format!("{noun} is not read: {error}"))
+            }
+        })
     }
 
     pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::content::{equal, excerpt};
+use super::content::shown;
 use super::place::{POINTER_HELP, is_pointer};
 use super::refused;
 use crate::outcome::{Failure, Reason};
+use crate::text::json::equal;
 use crate::text::{Fields, Lookup, ValueTemplate};
 
 /// One kind of item that must be there, or must not.
@@ -37,9 +38,15 @@ impl Item {
                         marks,
                         wanted,
                     }),
+                    // The item itself.
+                    ValueTemplate::Constant(_) | ValueTemplate::Text(_) => all.push(Self {
+                        pointer: entry.key.clone(),
+                        marks: vec![(String::new(), item)],
+                        wanted,
+                    }),
                     _ => {
-                        let help = "say what tells the item, such as { \"/name\" = \"x\" }; \"\" \
-                                    is the item itself";
+                        let help = "say what tells the item, such as { \"/name\" = \"x\" }, or \
+                                    the item itself, such as \"x\"";
                         fields.problem(&entry.key, "does not say which item", help);
                     }
                 }
@@ -48,11 +55,18 @@ impl Item {
         all
     }
 
+    /// How an item is told by its marks.
+    fn verb(&self) -> &'static str {
+        match self.marks.as_slice() {
+            [(pointer, _)] if pointer.is_empty() => "is",
+            _ => "has",
+        }
+    }
+
     /// Says how the answer is not as expected.
-    pub(super) fn check(&self, json: Option<&Value>, lookup: &dyn Lookup) -> Result<(), Failure> {
+    pub(super) fn check(&self, json: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
         let failed = |what: String| Err(Failure::new(Reason::Assertion, what));
-        let array = json.and_then(|json| json.pointer(&self.pointer)?.as_array());
-        let Some(array) = array else {
+        let Some(array) = json.pointer(&self.pointer).and_then(Value::as_array) else {
             return failed(format!("there is no array at json {}", self.pointer));
         };
         let mut marks = Vec::new();
@@ -71,7 +85,10 @@ impl Item {
         };
         let told: Vec<_> = marks
             .iter()
-            .map(|(pointer, value)| format!("{pointer} = {}", excerpt(&value.to_string())))
+            .map(|(pointer, value)| match pointer.as_str() {
+                "" => shown(value),
+                pointer => format!("{pointer} = {}", shown(value)),
+            })
             .collect();
         let told = told.join(" and ");
         match (array.iter().find(is_told), self.wanted) {
@@ -79,14 +96,16 @@ impl Item {
             (None, true) => {
                 let count = array.len();
                 failed(format!(
-                    "none of the {count} items of json {} has {told}",
-                    self.pointer
+                    "none of the {count} items of json {} {} {told}",
+                    self.pointer,
+                    self.verb()
                 ))
             }
             (Some(item), false) => failed(format!(
-                "json {} has an item with {told}, expected none: {}",
+                "json {} has an item that {} {told}, expected none: {}",
                 self.pointer,
-                excerpt(&item.to_string())
+                self.verb(),
+                shown(item)
             )),
         }
     }
@@ -114,8 +133,7 @@ mod tests {
         };
         let run = Run::new("lab", "x");
         let scope = Scope::new(&run);
-        item.check(Some(json), &scope)
-            .map_err(|failure| failure.message)
+        item.check(json, &scope).map_err(|failure| failure.message)
     }
 
     #[test]
@@ -163,7 +181,7 @@ mod tests {
         let error = check(&json, "/items", &json!({ "/name": "a" }), false).unwrap_err();
         assert_eq!(
             error,
-            r#"json /items has an item with /name = "a", expected none: {"name":"a"}"#
+            r#"json /items has an item that has /name = "a", expected none: {"name":"a"}"#
         );
         let error = check(&json, "/items", &json!({ "/name": "b" }), true).unwrap_err();
         assert_eq!(

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::content::equal;
+use crate::text::json::equal;
 use crate::text::{Fields, Raw, ValueTemplate};
 
 pub(super) const POINTER_HELP: &str =
@@ -15,6 +15,31 @@ const PLACE_HELP: &str = "write a JSON pointer (RFC 6901), which is empty or beg
 
 pub(super) fn is_pointer(text: &str) -> bool {
     text.is_empty() || text.starts_with('/')
+}
+
+/// Digits of a number that a JSON path compares exactly: it knows floats only.
+const EXACT_DIGITS: usize = 15;
+
+/// Reads a JSON path. The error is what is wrong with it.
+pub(super) fn parse_path(text: &str) -> Result<JsonPath, String> {
+    let path =
+        JsonPath::parse(text).map_err(|error| format!("is not a JSONPath: {}", error.message()))?;
+    let mut quote = None;
+    let mut digits = 0;
+    for byte in text.bytes() {
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            (None, b'0'..=b'9') => digits += 1,
+            _ => digits = 0,
+        }
+        if digits > EXACT_DIGITS {
+            return Err(format!(
+                "compares with a number of more than {EXACT_DIGITS} digits, which a JSONPath rounds"
+            ));
+        }
+    }
+    Ok(path)
 }
 
 /// A place in JSON, or several.
@@ -30,11 +55,10 @@ impl Place {
             return Some(Self::Pointer(text.to_owned()));
         }
         if text.starts_with('$') {
-            match JsonPath::parse(text) {
+            match parse_path(text) {
                 Ok(path) => return Some(Self::Path(text.to_owned(), Box::new(path))),
                 Err(error) => {
-                    let what = format!("`{text}` is not a JSONPath: {}", error.message());
-                    fields.problem(key, what, PLACE_HELP);
+                    fields.problem(key, format!("`{text}` {error}"), PLACE_HELP);
                 }
             }
             return None;
@@ -81,11 +105,13 @@ impl Place {
 
     /// Whether this stands there: the only value, or of a path all of them as an array.
     pub(super) fn holds(&self, found: &[&Value], expected: &Value) -> bool {
-        let all = || -> Value { found.iter().map(|&value| value.clone()).collect() };
+        let all = |items: &Vec<Value>| {
+            items.len() == found.len() && items.iter().zip(found).all(|(a, b)| equal(a, b))
+        };
         match (self, found) {
             (_, [only]) if equal(only, expected) => true,
-            (Self::Pointer(_), _) => false,
-            (Self::Path(..), found) => !found.is_empty() && equal(&all(), expected),
+            (Self::Pointer(_), _) | (_, []) => false,
+            (Self::Path(..), _) => expected.as_array().is_some_and(all),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::refused;
 use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
 use crate::outcome::{Cause, Failure};
 use crate::spec::{Context, Place};
+use crate::text::json::exact_some;
 use crate::text::{Fields, Lookup, Params, Refused, Template, ValueTemplate, encode_path, plain};
 
 /// The keys of every request.
@@ -136,6 +137,7 @@ pub(super) struct RequestData {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "exact_some")]
     json: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,

@@ -240,11 +240,13 @@ pub(super) fn accepted(reply: &Reply, what: &str) -> Result<Value, Failure> {
     if reply.answer.body.is_empty() {
         return Ok(Value::Null);
     }
-    let json = reply.json().cloned();
-    json.ok_or_else(|| {
-        let what = format!("{what} is not answered with JSON; {}", reply.excerpt());
-        Failure::new(Reason::Protocol, what)
-    })
+    reply
+        .json(Reason::Protocol)
+        .cloned()
+        .map_err(|failure| Failure {
+            message: format!("{what}: {}", failure.message),
+            ..failure
+        })
 }
 
 /// The `data` of a GraphQL answer. Errors come with status 200, too.

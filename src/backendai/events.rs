@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::api::Api;
 use crate::client::{Event, EventStream, Request};
 use crate::outcome::{Cause, Failure, Fault, Reason};
+use crate::text::json::{self, Json};
 
 /// Before a stream that broke is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -67,7 +68,8 @@ impl Events {
             Ok(Some(Event { name, .. })) if name == "server_close" => None,
             Ok(Some(event)) => {
                 // Data that is no JSON is no event of ours, and loses none that comes after it.
-                let data = serde_json::from_str(&event.data).unwrap_or(Value::Null);
+                let data = json::parse(event.data.as_bytes());
+                let data = data.map_or(Value::Null, Json::into_value);
                 return Ok(Some((event.name, data)));
             }
             Ok(None) => None,

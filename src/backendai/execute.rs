@@ -14,6 +14,7 @@ use crate::action::{Key, excerpt};
 use crate::client::{Request, Upgrade, WebSocket, WebSocketMessage};
 use crate::outcome::{Failure, Reason};
 use crate::spec::Capture;
+use crate::text::json as text_json;
 
 /// How much output is kept.
 const MOST_OUTPUT: usize = 1 << 20;
@@ -212,8 +213,9 @@ async fn listen(socket: &mut WebSocket) -> Result<Output, Failure> {
                 return Err(Failure::new(Reason::Protocol, what));
             }
         };
-        let answer: Value = serde_json::from_str(&text).map_err(|_| {
-            Failure::new(Reason::Protocol, "a message of the execution is not JSON")
+        let answer = text_json::parse(text.as_bytes()).map_err(|error| {
+            let what = format!("a message of the execution is not JSON: {error}");
+            Failure::new(Reason::Protocol, what)
         })?;
         if output.take(&answer)? {
             return Ok(output);

@@ -18,6 +18,7 @@ use crate::client::{Answer, Client, Request};
 use crate::outcome::{Cause, Failure, Reason};
 use crate::secret::{Redactor, Secret, SecretSource};
 use crate::spec::{Auth, Identity, Wire, open_secret};
+use crate::text::json;
 
 pub(super) const VERSION: HeaderName = HeaderName::from_static("x-backendai-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-backendai-requestid");
@@ -225,7 +226,7 @@ const QUOTA_CODES: [&str; 2] = [
 ];
 
 fn problem(answer: &Answer) -> Option<Problem> {
-    let json: Value = serde_json::from_slice(&answer.body).ok()?;
+    let json = json::parse(&answer.body).ok()?;
     let kind = json["type"].as_str().unwrap_or_default();
     let kind = kind.rsplit('/').next().unwrap_or_default();
     let is = |word: &str| kind.contains(word);

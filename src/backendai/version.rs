@@ -4,13 +4,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::{Connections, Request};
 use crate::event::HttpPhases;
 use crate::outcome::{Failure, Reason};
 use crate::spec::Wire;
+use crate::text::json;
 
 /// Every version there has been, oldest first. A manager takes no other.
 const VERSIONS: [&str; 7] = [
@@ -79,7 +79,7 @@ async fn ask(wire: Wire<'_>) -> Result<&'static str, Failure> {
         );
         return Err(unclear(Reason::of_status(answer.status), what));
     }
-    let answer: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let answer = json::parse(&answer.body).ok();
     let theirs = answer.as_ref().and_then(|json| json["version"].as_str());
     let Some(theirs) = theirs else {
         let what = "asked for its API version, the endpoint does not answer like a manager";

@@ -190,10 +190,13 @@ impl Settings {
 fn read_limits(fields: &mut Fields<'_, '_>) -> BTreeMap<String, u32> {
     let mut limits = BTreeMap::new();
     for entry in fields.entries() {
-        let places = match entry.node.raw {
-            Raw::Integer(places) => u32::try_from(places).ok().filter(|places| *places > 0),
+        let places = match &entry.node.raw {
+            Raw::Number(places) => places
+                .as_u64()
+                .and_then(|places| u32::try_from(places).ok()),
             _ => None,
         };
+        let places = places.filter(|places| *places > 0);
         match places {
             _ if !is_name(&entry.key) => fields.problem(&entry.key, "is not a name", NAME_HELP),
             Some(places) => {

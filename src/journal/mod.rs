@@ -23,6 +23,7 @@ pub use state_dir::{OpenError, StateDir, Whose};
 
 use crate::outcome::Cause;
 use crate::spec::{Record, RecordId};
+use crate::text::json::exact_map;
 
 /// Why a journal refused.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ impl JournalError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Note {
     /// The create was confirmed, and told these ids.
-    Created(BTreeMap<String, Value>),
+    Created(#[serde(deserialize_with = "exact_map")] BTreeMap<String, Value>),
     /// The target refused: nothing was made, nothing is owed.
     Refused,
     /// Undoing it failed, or proved nothing: it stays owed.

@@ -189,8 +189,13 @@ pub(super) fn read_acting(fields: &mut Fields<'_, '_>, action: &Entry) -> Option
 pub(super) fn read_uses(mut fields: Fields<'_, '_>) -> Uses {
     let mut uses = Uses::new();
     for entry in fields.entries() {
-        if let Raw::Integer(places @ 1..=1_000_000) = entry.node.raw {
-            let places = u32::try_from(places).unwrap_or(1);
+        let places = match &entry.node.raw {
+            Raw::Number(places) => places
+                .as_u64()
+                .and_then(|places| u32::try_from(places).ok()),
+            _ => None,
+        };
+        if let Some(places @ 1..=1_000_000) = places {
             uses.insert(entry.key.clone(), (places, entry.at.clone()));
         } else {
             let what = format!("is {}, not a positive integer", entry.node.kind());

@@ -19,6 +19,7 @@ use super::tokens::{Fetched, Tokens};
 use crate::client::{Answer, Client, Endpoint, Request};
 use crate::outcome::{Failure, Reason};
 use crate::secret::{Redactor, Secret, SecretSource};
+use crate::text::json;
 
 /// How long a token lives if the answer does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(300);
@@ -195,8 +196,8 @@ fn encoded(text: &str) -> String {
 
 /// What the token endpoint answers (RFC 6749, 5.1 and 5.2).
 fn read(answer: &Answer) -> Result<Fetched, Failure> {
-    let json: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let json = json.unwrap_or_default();
+    let read = json::parse(&answer.body);
+    let json = read.as_deref().unwrap_or(&Value::Null);
     let text = |key: &str| json[key].as_str();
     if answer.status != 200 {
         let reason = match answer.status {
@@ -212,7 +213,10 @@ fn read(answer: &Answer) -> Result<Fetched, Failure> {
     }
     let wrong = |what: &str| Err(Failure::new(Reason::Protocol, what));
     let Some(token) = text("access_token").filter(|token| !token.is_empty()) else {
-        return wrong("its answer is no JSON with an `access_token`");
+        return wrong(&match &read {
+            Ok(_) => "its answer is no JSON with an `access_token`".to_owned(),
+            Err(error) => format!("its answer is not JSON: {error}"),
+        });
     };
     // It should always be there, but who leaves it out means this one.
     let kind = text("token_type").unwrap_or("bearer");

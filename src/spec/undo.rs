@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::action::Context;
 use crate::outcome::Failure;
+use crate::text::json::{exact_map, exact_value};
 
 /// The data from which a change can be compensated, known before the change is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,7 @@ pub struct Undo {
     /// Names the code that carries it out, see `catalog`.
     pub kind: String,
     /// What that code needs. References to the resource's own captures are still open.
+    #[serde(deserialize_with = "exact_value")]
     pub arguments: Value,
 }
 
@@ -31,6 +33,7 @@ pub struct Record {
     /// The step or wrapper that made it, `-` written as `_`: its captures are read under this name.
     pub step: String,
     /// What the create told: without it the thing must be found by its name.
+    #[serde(deserialize_with = "exact_map")]
     pub captures: BTreeMap<String, Value>,
     /// Whether the create is known to have happened. If not, "not found" proves nothing yet.
     pub created: bool,

@@ -375,9 +375,7 @@ impl<'a, 'n> Fields<'a, 'n> {
                 });
                 ValueTemplate::Table(entries.collect::<Option<_>>()?)
             }
-            Raw::Integer(_) | Raw::Float(_) | Raw::Boolean(_) => {
-                ValueTemplate::Constant(node.to_value())
-            }
+            Raw::Number(_) | Raw::Boolean(_) => ValueTemplate::Constant(node.to_value()),
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod dates;
 mod fields;
+pub mod json;
 mod node;
 mod problem;
 mod template;

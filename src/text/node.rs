@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::json;
 use super::problem::Problem;
 
 /// A place in a text. Lines and columns count from 1; line 0 is the file as a whole.
@@ -63,10 +64,8 @@ pub struct Node {
 pub enum Raw {
     /// A string, or the text of a date or time.
     String(String),
-    /// A 64-bit integer.
-    Integer(i64),
-    /// A float.
-    Float(f64),
+    /// An integer or a float, as it was written.
+    Number(Number),
     /// A boolean.
     Boolean(bool),
     /// An array.
@@ -107,10 +106,10 @@ impl Node {
     /// What kind of value this is, as people say it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self.raw {
+        match &self.raw {
             Raw::String(_) => "a string",
-            Raw::Integer(_) => "an integer",
-            Raw::Float(_) => "a float",
+            Raw::Number(number) if number.is_f64() => "a float",
+            Raw::Number(_) => "an integer",
             Raw::Boolean(_) => "a boolean",
             Raw::Array(_) => "an array",
             Raw::Table(_) => "a table",
@@ -122,8 +121,7 @@ impl Node {
     pub fn to_value(&self) -> Value {
         match &self.raw {
             Raw::String(text) => Value::from(text.as_str()),
-            Raw::Integer(number) => Value::from(*number),
-            Raw::Float(number) => Value::from(*number),
+            Raw::Number(number) => Value::Number(number.clone()),
             Raw::Boolean(flag) => Value::from(*flag),
             Raw::Array(items) => items.iter().map(Self::to_value).collect(),
             Raw::Table(table) => Value::Object(
@@ -139,11 +137,16 @@ impl Node {
 
 /// Parses a document; on broken syntax, every error the parser could find.
 pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
-    let lines = Lines::new(file, text);
+    let mut lines = Lines::new(file, text);
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         let at = lines.at(0);
-        return Ok(table(document.into_inner(), at, &lines));
+        let table = table(document.into_inner(), at, &mut lines);
+        return if lines.problems.is_empty() {
+            Ok(table)
+        } else {
+            Err(lines.problems)
+        };
     }
     Err(errors
         .iter()
@@ -161,7 +164,7 @@ pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
         .collect())
 }
 
-fn table(entries: DeTable<'_>, at: At, lines: &Lines<'_>) -> Table {
+fn table(entries: DeTable<'_>, at: At, lines: &mut Lines<'_>) -> Table {
     let mut entries: Vec<(Range<usize>, Entry)> = entries
         .into_iter()
         .map(|(key, value)| {
@@ -182,16 +185,16 @@ fn table(entries: DeTable<'_>, at: At, lines: &Lines<'_>) -> Table {
     }
 }
 
-fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
+fn node(value: Spanned<DeValue<'_>>, lines: &mut Lines<'_>) -> Node {
     let at = lines.at(value.span().start);
     let raw = match value.into_inner() {
         DeValue::String(text) => Raw::String(text.into_owned()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Raw::String(number.as_str().to_owned()), Raw::Integer),
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .map_or_else(|_| Raw::String(number.as_str().to_owned()), Raw::Float),
+        DeValue::Integer(number) if number.radix() == 10 => number_of(number.as_str(), &at, lines),
+        DeValue::Integer(number) => match u128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) => number_of(&value.to_string(), &at, lines),
+            Err(_) => refused(number.as_str(), &at, lines),
+        },
+        DeValue::Float(number) => number_of(number.as_str(), &at, lines),
         DeValue::Boolean(flag) => Raw::Boolean(flag),
         DeValue::Datetime(instant) => Raw::String(instant.to_string()),
         DeValue::Array(items) => {
@@ -202,11 +205,36 @@ fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
     Node { raw, at }
 }
 
-/// Turns byte offsets into lines and columns.
+/// A number keeps all of its digits, as in the JSON that it is compared with.
+fn number_of(text: &str, at: &At, lines: &mut Lines<'_>) -> Raw {
+    match json::parse_own(text.trim_start_matches('+')) {
+        Ok(Value::Number(number)) => Raw::Number(number),
+        _ => refused(text, at, lines),
+    }
+}
+
+fn refused(text: &str, at: &At, lines: &mut Lines<'_>) -> Raw {
+    let (what, help) = if text.ends_with("inf") || text.ends_with("nan") {
+        (
+            format!("`{text}` is no number of JSON"),
+            "write a finite number, or a text in quotes",
+        )
+    } else {
+        (
+            "is an integer of more than 128 bits".to_owned(),
+            "write it in decimal digits",
+        )
+    };
+    lines.problems.push(Problem::error(at, "", what, help));
+    Raw::String(text.to_owned())
+}
+
+/// Turns byte offsets into lines and columns, and keeps what is wrong there.
 struct Lines<'a> {
     file: Arc<str>,
     text: &'a str,
     starts: Vec<usize>,
+    problems: Vec<Problem>,
 }
 
 impl<'a> Lines<'a> {
@@ -218,6 +246,7 @@ impl<'a> Lines<'a> {
             starts: std::iter::once(0)
                 .chain(newlines.map(|(index, _)| index + 1))
                 .collect(),
+            problems: Vec::new(),
         }
     }
 

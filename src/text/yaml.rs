@@ -9,6 +9,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 use serde_json::Value;
 
+use super::json::{self, Unread};
 use super::node::{At, Entry, Node, Raw, Table};
 use super::problem::Problem;
 
@@ -48,14 +49,16 @@ pub fn parse_yaml(file: &str, text: &str) -> Result<Node, Problem> {
 /// # Errors
 /// As [`parse_yaml`].
 pub fn parse_json(file: &str, text: &str) -> Result<Node, Problem> {
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        let at = At {
-            line: u32::try_from(error.line()).unwrap_or(u32::MAX),
-            column: u32::try_from(error.column().max(1)).unwrap_or(u32::MAX),
-            ..At::file(file)
+    let value = json::parse_own(text).map_err(|error| {
+        let place = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (what, at) = match error {
+            Unread::Wrong { what, line, column } => {
+                let (line, column) = (place(line), place(column));
+                let at = At::file(file);
+                (what.to_owned(), At { line, column, ..at })
+            }
+            other => (other.to_string(), At::file(file)),
         };
-        let what = error.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default();
         let help = "see https://json.org for the syntax";
         Problem::error(&at, "", format!("not valid JSON: {what}"), help)
     })?;

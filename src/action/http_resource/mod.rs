@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::capture::{Captures, check_ids};
-use super::content::equal;
 use super::expect::{Expectation, Reply};
 use super::refused;
 use super::request::{RequestData, RequestTemplate, broken_record};
 use crate::outcome::{Effect, Failure, Reason};
 use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone};
+use crate::text::json::{self, equal};
 use crate::text::{Lookup, ValueTemplate, plain};
 
 pub use self::read::{KEYS, build};
@@ -161,7 +161,7 @@ impl Resource for HttpResource {
         };
         Ok(Undo {
             kind: KIND.to_owned(),
-            arguments: serde_json::to_value(arguments).map_err(broken_record)?,
+            arguments: json::to_value(&arguments).map_err(broken_record)?,
         })
     }
 
@@ -205,7 +205,7 @@ impl List {
                 name: name.to_owned(),
                 undo: Undo {
                     kind: KIND.to_owned(),
-                    arguments: serde_json::to_value(delete).map_err(broken_record)?,
+                    arguments: json::to_value(delete).map_err(broken_record)?,
                 },
                 captures: self.captures.take_ids(item)?,
             });
@@ -217,9 +217,10 @@ impl List {
 /// The items of an answer, or the answer itself as the only one.
 fn items<'a>(reply: &'a Reply, pointer: Option<&str>, what: &str) -> Result<&'a [Value], Failure> {
     let unclear = |why: &str| Failure::new(Reason::Protocol, format!("{what}: {why}"));
-    let json = reply
-        .json()
-        .ok_or_else(|| unclear("the body is not JSON"))?;
+    let json = reply.json(Reason::Protocol).map_err(|failure| {
+        let message = format!("{what}: {}", failure.message);
+        Failure { message, ..failure }
+    })?;
     match pointer {
         None => Ok(std::slice::from_ref(json)),
         Some(pointer) => json

@@ -21,6 +21,7 @@ use super::{Change, FILE, OpenError, wal};
 use crate::journal::state_dir::StateDir;
 use crate::journal::{Note, State};
 use crate::spec::{Record, RecordId};
+use crate::text::json::from_text;
 
 /// The version of the schema, kept in `user_version`.
 const VERSION: i64 = 1;
@@ -328,12 +329,12 @@ fn replay(connection: &Connection) -> Result<Vec<Replayed>, Trouble> {
         }
         let id = RecordId(u64::try_from(id).map_err(|error| damaged(error.to_string()))?);
         if note == "armed" {
-            let record = serde_json::from_str(&body)
-                .map_err(|error| damaged(format!("record {}: {error}", id.0)))?;
+            let record =
+                from_text(&body).map_err(|error| damaged(format!("record {}: {error}", id.0)))?;
             records.push(((id, record, Vec::new()), State::Armed));
             continue;
         }
-        let note: Note = serde_json::from_str(&body)
+        let note: Note = from_text(&body)
             .map_err(|error| damaged(format!("a note of record {}: {error}", id.0)))?;
         let Some(((known, _, notes), state)) = records.last_mut() else {
             return Err(damaged(format!("record {} was never armed", id.0)));

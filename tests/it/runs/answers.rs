@@ -131,7 +131,7 @@ async fn a_packed_answer() {
             ),
             (
                 "expect = { json = { \"/a\" = 1 } }",
-                "assertion: the body is not JSON; ",
+                "assertion: the body is not JSON: expected value at line 1, column 1; ",
             ),
         ],
     )
@@ -413,6 +413,6 @@ async fn what_a_body_must_be_as_a_whole() {
     )
     .await;
     target.says("/look", 200, &[], "<html>");
-    let html = "assertion: the body is not JSON; the body begins: <html>";
+    let html = "assertion: the body is not JSON: expected value at line 1, column 1; the body begins: <html>";
     say(&target.world(), &[("expect = { schema = {} }", html)]).await;
 }

@@ -153,7 +153,7 @@ async fn a_capture_that_is_not_there_fails_its_step() {
     assert_snapshot!(told.story, @r"
     body pointer: capture: there is no json:/no/such for the capture `x` (allowed)
     body header: capture: there is no header:x-none for the capture `x` (allowed)
-    body not-json: capture: there is no json: for the capture `x` (allowed)
+    body not-json: capture: the capture `x`: the body is not JSON: expected value at line 1, column 1 (allowed)
     pass
     ");
 }

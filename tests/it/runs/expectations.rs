@@ -38,7 +38,7 @@ async fn messages_name_what_was_expected_and_what_was_there() {
         (
             "/badjson",
             "expect = { json = { \"/ok\" = true } }",
-            "assertion: the body is not JSON; the body begins: {\"ok\":tru",
+            "assertion: the body is not JSON: it ends too early at line 1, column 10; the body begins: {\"ok\":tru",
         ),
         (
             "/ok",

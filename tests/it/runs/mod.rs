@@ -12,6 +12,7 @@ mod endings;
 mod expectations;
 pub(crate) mod handmade;
 mod journal;
+mod numbers;
 mod oauth2;
 mod order;
 mod origin;

@@ -345,7 +345,11 @@ async fn what_a_token_endpoint_refuses() {
             says(503, &echo(SECRET)),
             "status: no token from RIG: it answers with status 503: invalid_client: not [secret]",
         ),
-        (says(200, "<html>hush+hush"), none),
+        (
+            says(200, "<html>hush+hush"),
+            "protocol: no token from RIG: its answer is not JSON: expected value at line 1, column 1",
+        ),
+        (says(200, "{\"token\":\"hush+hush\"}"), none),
         (
             says(200, &" ".repeat((1 << 20) + 1)),
             "protocol: no token from RIG: the http answer from RIG is longer than 1048576 bytes",

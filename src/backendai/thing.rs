@@ -225,13 +225,7 @@ impl<T: Thing> Resource for Made<T> {
         context: &'a mut Context<'_>,
     ) -> BoxFuture<'a, Result<Option<Vec<Listed>>, Failure>> {
         async move {
-            let prefix = context
-                .run
-                .name
-                .split("-none")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let prefix = context.run.prefix();
             let mut api = Api::new(context);
             let mut listed = Vec::new();
             for (name, mark, ids) in T::list(&prefix, &mut api).await? {

@@ -166,9 +166,15 @@ struct SweepArgs {
     /// Only leftovers older than this.
     #[arg(long = "older-than", value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     older_than: std::time::Duration,
-    /// Delete the leftovers found.
+    /// Delete the leftovers found, after showing them and asking.
     #[arg(long, requires = "orphans")]
     delete: bool,
+    /// Delete without asking: needed where there is no terminal to ask on.
+    #[arg(long, requires = "delete")]
+    yes: bool,
+    /// Delete also what only perhaps is ours: names without a check, as earlier versions gave.
+    #[arg(long, requires = "delete")]
+    unchecked: bool,
 }
 
 #[derive(Debug, Args)]
@@ -347,6 +353,8 @@ fn sweep(path: &Path, state_dir: Option<PathBuf>, args: &SweepArgs, logging: &Lo
         let orphans = service::Orphans {
             older_than: args.older_than,
             delete: args.delete,
+            yes: args.yes,
+            unchecked: args.unchecked,
         };
         return match compile(path, &overrides) {
             Ok(plan) => match logging.install() {

@@ -30,7 +30,7 @@ pub use sources::{Source, Sources, Texts, unreadable};
 pub const DEFAULT_PORT: u16 = 10061;
 
 /// Names begin with the instance and hold at most 40 characters, see [`Settings::instance`].
-pub const LONGEST_INSTANCE: usize = 26;
+pub const LONGEST_INSTANCE: usize = 24;
 
 /// Everything that the configuration file says.
 #[derive(Debug, Clone)]

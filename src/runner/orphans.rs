@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use super::id::made_at;
+use super::id;
 use super::limits::Limits;
 use super::perform::{Stage, race};
 use crate::client::Client;
@@ -20,6 +20,9 @@ pub struct Orphan {
     pub name: String,
     /// How long ago its run began, by the id in the name.
     pub age: Duration,
+    /// Whether its name has the check of this instance. Names from before there was one do not, and
+    /// names that others gave.
+    pub checked: bool,
     /// What carries out its undo.
     pub record: Record,
 }
@@ -59,18 +62,15 @@ pub async fn orphans(
 }
 
 fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<Orphan> {
-    let id = listed
-        .name
-        .strip_prefix(instance)?
-        .strip_prefix('-')?
-        .get(..13)?;
-    let made = made_at(id)?;
+    let now = SystemTime::now();
+    let found = id::find(instance, &listed.name, now)?;
     let captures = listed
         .captures
         .into_iter()
         .map(|capture| (capture.key, capture.value));
     Some(Orphan {
-        age: SystemTime::now().duration_since(made).unwrap_or_default(),
+        age: now.duration_since(found.made).unwrap_or_default(),
+        checked: found.checked,
         record: Record {
             undo: listed.undo,
             step: reference(step),
@@ -80,9 +80,9 @@ fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<
             target: spec.target.name.clone(),
             endpoint: spec.target.endpoint.to_string(),
             instance: instance.to_owned(),
-            run: id.to_owned(),
+            run: found.id.to_owned(),
             timeout_ms: u64::try_from(DEFAULT_TEARDOWN.as_millis()).unwrap_or(u64::MAX),
-            armed_at: made,
+            armed_at: found.made,
         },
         name: listed.name,
     })

@@ -4,6 +4,7 @@
 //! and carried out here. Neither needs a spec to be right: only the targets are read.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -49,6 +50,10 @@ pub struct Orphans {
     pub older_than: Duration,
     /// Delete them, instead of only showing them.
     pub delete: bool,
+    /// Do not ask before.
+    pub yes: bool,
+    /// Delete also what only perhaps is ours.
+    pub unchecked: bool,
 }
 
 /// Does it.
@@ -337,22 +342,50 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
     let is_owed = |orphan: &Orphan| owed.iter().any(|owed| owed.record.run == orphan.record.run);
     found.retain(|_, (_, orphan)| orphan.age >= wish.older_than && !is_owed(orphan));
     let found: Vec<_> = found.into_values().collect();
-    if wish.delete {
-        for (orphan, failure) in delete(&found, &client).await {
-            say(&format!("{orphan}: {failure}\n"));
-            exit = Exit::Ours;
-        }
-    } else {
-        for (spec, orphan) in &found {
-            say(&format!("{}\n", describe(spec, orphan)));
-        }
+    for (spec, orphan) in &found {
+        say(&format!("{}\n", describe(spec, orphan)));
     }
-    match (found.len(), wish.delete) {
-        (0, _) => say("no leftovers found\n"),
-        (_, false) => say("nothing was deleted; --delete does it\n"),
-        (_, true) => {}
+    if found.is_empty() {
+        say("no leftovers found\n");
+        return exit;
+    }
+    if !wish.delete {
+        say("nothing was deleted; --delete does it\n");
+        return exit;
+    }
+    let is_meant = |(_, orphan): &(&Scheduled, Orphan)| orphan.checked || wish.unchecked;
+    let (meant, left): (Vec<_>, Vec<_>) = found.into_iter().partition(is_meant);
+    if !left.is_empty() {
+        let count = left.len();
+        say(&format!(
+            "{count} perhaps ours: left alone; --unchecked deletes them too\n"
+        ));
+    }
+    if meant.is_empty() {
+        return exit;
+    }
+    if !wish.yes && !is_confirmed(meant.len()) {
+        say("nothing was deleted\n");
+        return Exit::Ours;
+    }
+    for (orphan, failure) in delete(&meant, &client).await {
+        say(&format!("{orphan}: {failure}\n"));
+        exit = Exit::Ours;
     }
     exit
+}
+
+/// Asks whoever sits there, after everything was shown.
+fn is_confirmed(count: usize) -> bool {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        complain("there is no terminal to ask on: --yes deletes them without being asked");
+        return false;
+    }
+    say(&format!("delete these {count}? [y/N] "));
+    let mut answer = String::new();
+    let read = input.read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 /// Deletes leftovers, and returns those that cannot be deleted. What fails is tried again when
@@ -382,5 +415,10 @@ async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<(String,
 fn describe(spec: &Scheduled, orphan: &Orphan) -> String {
     let age = humantime::format_duration(Duration::from_secs(orphan.age.as_secs()));
     let (kind, name, target) = (&orphan.record.undo.kind, &orphan.name, &spec.target.name);
-    format!("{kind} {name} on {target}, {age} old")
+    let perhaps = if orphan.checked {
+        ""
+    } else {
+        ", perhaps ours: its name has no check"
+    };
+    format!("{kind} {name} on {target}, {age} old{perhaps}")
 }

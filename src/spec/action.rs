@@ -82,7 +82,7 @@ pub struct Capture {
 pub struct Run {
     /// `${run.id}`.
     pub id: Arc<str>,
-    /// `${run.name}`: at most 40 characters, begins with the instance.
+    /// `${run.name}`: at most 40 characters, the instance, a `-` and the id.
     pub name: Arc<str>,
     /// The instance that it belongs to.
     pub instance: Arc<str>,
@@ -93,10 +93,21 @@ impl Run {
     pub fn new(instance: &str, id: &str) -> Self {
         Self {
             id: id.into(),
-            name: format!("{instance}-{id}").into(),
+            name: format!("{}{id}", prefix(instance)).into(),
             instance: instance.into(),
         }
     }
+
+    /// How the names of all runs of its instance begin, and perhaps those of others.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        prefix(&self.instance)
+    }
+}
+
+/// How the names of all runs of an instance begin.
+pub fn prefix(instance: &str) -> String {
+    format!("{instance}-")
 }
 
 /// Where a request goes.

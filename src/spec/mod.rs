@@ -17,7 +17,7 @@ mod undo;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use action::{Action, Capture, Context, Done, Listed, Place, Resource, Run};
+pub use action::{Action, Capture, Context, Done, Listed, Place, Resource, Run, prefix};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
 pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};

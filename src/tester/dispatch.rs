@@ -222,7 +222,10 @@ impl Dispatch {
         let spec = self.entries[entry].spec.clone();
         let run = RunRef {
             spec: spec.info.clone(),
-            id: self.ids.next(SystemTime::now()).into(),
+            id: self
+                .ids
+                .next(&self.runner.instance, SystemTime::now())
+                .into(),
         };
         let begun = Begun {
             lateness: ready.lateness,

@@ -65,8 +65,8 @@ pub fn steps(spec: &SpecInfo) -> impl Iterator<Item = (&StepInfo, Phase)> {
 /// count what they drop.
 #[must_use]
 pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> u64 {
-    // Reload result and time, damaged journals, build, and the six of the process.
-    const PROCESS: usize = 2 + 1 + 1 + 6;
+    // Reload result and time, damaged and replaced journals, build, and the six of the process.
+    const PROCESS: usize = 2 + 2 + 1 + 6;
     const PER_POOL: usize = 3;
     const PER_TARGET: usize = 2 * histogram(WAITS.len());
 

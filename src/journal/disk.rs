@@ -1,25 +1,28 @@
 //! The durable journal: `journal.db` in the state directory, SQLite in WAL mode, every commit
 //! synced to disk.
 //!
-//! One thread writes. It takes whatever waits as one transaction, so that many runs share one
+//! One thread writes (`writer`). It takes whatever waits as one transaction, so that many runs share one
 //! sync. Everything is read from memory, which is changed only after the commit. The folder is
 //! locked for one process at a time; an operator may read the file meanwhile.
 
 mod file;
+mod mark;
 mod wal;
+mod watch;
+mod writer;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rusqlite::Connection;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
@@ -27,12 +30,20 @@ use super::state_dir::{OpenError, StateDir, Whose, no_follow};
 use super::store::Store;
 use super::{Journal, JournalError, Note, Owed};
 use crate::spec::{Record, RecordId};
+use writer::Writer;
 
 /// The file in the state directory.
 const FILE: &str = "journal.db";
 
 /// The file whose lock is held by whoever has the directory.
 const LOCK: &str = "lock";
+
+/// A process that is being started has all our descriptors for a moment, and so the lock of a journal
+/// that was just closed.
+const LOCK_TRIES: u32 = 5;
+
+/// From one try to the next.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How many writes may wait for the disk; more wait in their callers.
 const QUEUE: usize = 1024;
@@ -48,8 +59,7 @@ pub struct DiskJournal {
     writes: Option<mpsc::SyncSender<Write>>,
     thread: Option<JoinHandle<()>>,
     set_aside: Vec<PathBuf>,
-    /// Held for as long as the journal lives.
-    _lock: File,
+    replaced: Arc<AtomicU64>,
 }
 
 /// One change that waits for the disk.
@@ -84,30 +94,31 @@ impl DiskJournal {
     pub fn open_in(dir: StateDir, max_owed: usize, owner: &str) -> Result<Self, OpenError> {
         let lock = lock(&dir, owner)?;
         let path = dir.path().join(FILE);
-        let opened = file::open(&dir)?;
+        let mut opened = file::open(&dir)?;
         let mut store = Store::with_max_owed(Some(max_owed));
         store.begin_after(opened.last);
-        for (id, record, notes) in opened.records {
-            store.insert(id, record, false);
-            for note in notes {
-                store.apply(id, note);
-            }
-        }
+        store.restore(std::mem::take(&mut opened.records));
         let store = Arc::new(Mutex::new(store));
+        let replaced = Arc::default();
+        let set_aside = file::set_aside(dir.path())?;
+        let failed = {
+            let folder = dir.path().to_owned();
+            move |source| OpenError::of(&folder, source)
+        };
         let (writes, waiting) = mpsc::sync_channel(QUEUE);
-        let theirs = store.clone();
-        let mut connection = opened.connection;
+        let (known, counted) = (Arc::clone(&store), Arc::clone(&replaced));
+        let writer = Writer::new(dir, (lock, owner), opened, known, counted)?;
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write_all(&mut connection, &waiting, &theirs))
-            .map_err(|source| OpenError::of(dir.path(), source))?;
+            .spawn(move || writer.serve(&waiting))
+            .map_err(failed)?;
         Ok(Self {
-            set_aside: file::set_aside(dir.path())?,
+            set_aside,
+            replaced,
             path,
             store,
             writes: Some(writes),
             thread: Some(thread),
-            _lock: lock,
         })
     }
 
@@ -123,18 +134,19 @@ impl DiskJournal {
         &self.set_aside
     }
 
+    /// How often its files were removed or changed under it, so that they were written anew.
+    #[must_use]
+    pub fn replaced(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.replaced)
+    }
+
     /// Reads what is owed without the lock: for a look at the journal of a running daemon.
     ///
     /// # Errors
     /// As [`Self::open`], but a damaged file is left where it is.
     pub fn look(folder: &Path) -> Result<Vec<Owed>, OpenError> {
         let mut store = Store::default();
-        for (id, record, notes) in file::look(&folder.join(FILE))? {
-            store.insert(id, record, false);
-            for note in notes {
-                store.apply(id, note);
-            }
-        }
+        store.restore(file::look(&folder.join(FILE))?);
         Ok(store.all())
     }
 
@@ -239,9 +251,15 @@ impl Journal for DiskJournal {
 
 /// Takes the lock of the directory, or says who has it.
 fn lock(dir: &StateDir, owner: &str) -> Result<File, OpenError> {
+    let mut tried = 0;
     loop {
+        tried += 1;
         let mut file = dir.open(LOCK)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if tried < LOCK_TRIES {
+                std::thread::sleep(LOCK_PAUSE);
+                continue;
+            }
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
             let owner = match owner.trim() {
@@ -267,166 +285,5 @@ fn lock(dir: &StateDir, owner: &str) -> Result<File, OpenError> {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(owner.as_bytes()));
         return Ok(file);
-    }
-}
-
-/// The thread: everything that waits becomes one transaction.
-fn write_all(connection: &mut Connection, waiting: &mpsc::Receiver<Write>, store: &Mutex<Store>) {
-    let (mut quiet, mut written) = (true, true);
-    loop {
-        let first = if quiet {
-            waiting.recv().map_err(RecvTimeoutError::from)
-        } else {
-            waiting.recv_timeout(QUIET)
-        };
-        match first {
-            Ok(first) => {
-                let more = waiting.try_iter().take(QUEUE);
-                let batch = std::iter::once(first).chain(more).collect();
-                if !written {
-                    // What a failed commit left in the log would look like damage one day.
-                    file::checkpoint(connection);
-                }
-                written = write_batch(connection, batch, store);
-                quiet = false;
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                file::checkpoint(connection);
-                quiet = true;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-}
-
-/// Says whether the file took all of it.
-fn write_batch(connection: &mut Connection, batch: Vec<Write>, store: &Mutex<Store>) -> bool {
-    let mut accepted: Vec<(RecordId, Change, Done)> = Vec::new();
-    let mut written = true;
-    for Write { change, done } in batch {
-        // A second note of a record is judged by what the first has made of it: a note after the
-        // last one would be damage at the next start.
-        if let Change::Note(id, _) = &change
-            && accepted.iter().any(|(other, ..)| other == id)
-        {
-            written &= commit(connection, std::mem::take(&mut accepted), store);
-        }
-        // What is refused needs no disk.
-        let admitted = match &change {
-            Change::Arm(record) => locked(store).admit(record),
-            Change::Note(id, note) => locked(store).check(*id, note).map(|()| *id),
-        };
-        match admitted {
-            Ok(id) => accepted.push((id, change, done)),
-            Err(error) => drop(done.send(Err(error))),
-        }
-    }
-    commit(connection, accepted, store) && written
-}
-
-fn commit(
-    connection: &mut Connection,
-    accepted: Vec<(RecordId, Change, Done)>,
-    store: &Mutex<Store>,
-) -> bool {
-    if accepted.is_empty() {
-        return true;
-    }
-    let changes = accepted.iter().map(|(id, change, _)| (*id, change));
-    let written = file::commit(connection, changes);
-    for (id, change, done) in accepted {
-        let answer = match &written {
-            Ok(()) => {
-                let mut store = locked(store);
-                match change {
-                    Change::Arm(record) => store.insert(id, *record, true),
-                    Change::Note(id, note) => store.apply(id, note),
-                }
-                Ok(id)
-            }
-            Err(error) => Err(JournalError::Unwritable(crate::outcome::chain(error))),
-        };
-        if done.send(answer).is_err() {
-            // Whoever waited was dropped meanwhile, and will not hand the record over.
-            locked(store).release(id);
-        }
-    }
-    written.is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::spec::Undo;
-
-    fn record() -> Record {
-        Record {
-            undo: Undo {
-                kind: "k".into(),
-                arguments: serde_json::Value::Null,
-            },
-            step: "s".into(),
-            captures: BTreeMap::new(),
-            created: false,
-            parent: None,
-            target: "t".into(),
-            endpoint: "e".into(),
-            instance: "i".into(),
-            run: "r".into(),
-            timeout_ms: 1,
-            armed_at: std::time::SystemTime::now(),
-        }
-    }
-
-    /// Writes one batch; what became of each change.
-    fn write(
-        connection: &mut Connection,
-        store: &Mutex<Store>,
-        changes: Vec<Change>,
-    ) -> Vec<Option<RecordId>> {
-        let (batch, told): (Vec<_>, Vec<_>) = changes
-            .into_iter()
-            .map(|change| {
-                let (done, told) = oneshot::channel();
-                (Write { change, done }, told)
-            })
-            .unzip();
-        write_batch(connection, batch, store);
-        let told = told.into_iter().map(|mut told| told.try_recv().unwrap());
-        told.map(Result::ok).collect()
-    }
-
-    #[test]
-    fn notes_of_one_batch_follow_each_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = StateDir::make(folder.path(), Whose::Ours).unwrap();
-        let store = Mutex::new(Store::default());
-        let mut connection = file::open(&dir).unwrap().connection;
-        let armed = vec![
-            Change::Arm(Box::new(record())),
-            Change::Arm(Box::new(record())),
-        ];
-        let (first, second) = (RecordId(1), RecordId(2));
-        assert_eq!(
-            write(&mut connection, &store, armed),
-            [Some(first), Some(second)]
-        );
-        let notes = vec![
-            Change::Note(second, Note::Created(BTreeMap::new())),
-            Change::Note(first, Note::Settled),
-            Change::Note(first, Note::Tried("late".into())),
-            Change::Note(second, Note::Settled),
-        ];
-        assert_eq!(
-            write(&mut connection, &store, notes),
-            [Some(second), Some(first), None, Some(second)]
-        );
-        drop(connection);
-        let opened = file::open(&dir).unwrap();
-        assert!(opened.records.is_empty());
-        assert!(opened.last >= 2, "an id would be given twice");
-        assert!(file::set_aside(folder.path()).unwrap().is_empty());
     }
 }

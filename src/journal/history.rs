@@ -1,6 +1,7 @@
 //! Which histories of a record are legal: a small pure state machine, used live and at replay.
 
 use super::Note;
+use crate::spec::Record;
 
 /// What is known of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,16 @@ pub struct Illegal {
 }
 
 impl State {
+    /// What a record says itself, before anything that was noted since.
+    #[must_use]
+    pub const fn of(record: &Record) -> Self {
+        if record.created {
+            Self::Created
+        } else {
+            Self::Armed
+        }
+    }
+
     /// What is known after `note`.
     ///
     /// # Errors

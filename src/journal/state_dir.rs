@@ -126,6 +126,7 @@ pub struct StateDir {
     path: PathBuf,
     /// What it was when it was checked.
     known: Metadata,
+    whose: Whose,
 }
 
 impl StateDir {
@@ -180,7 +181,15 @@ impl StateDir {
             );
             return Err(refused(&path, what, &help));
         }
-        Ok(Self { path, known })
+        Ok(Self { path, known, whose })
+    }
+
+    /// The same place as it is now: checked again, and made again if it is gone.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn again(&self) -> Result<Self, OpenError> {
+        Self::make(&self.path, self.whose)
     }
 
     /// The directory, without symbolic links.

@@ -5,6 +5,16 @@ use std::collections::BTreeMap;
 use super::{JournalError, Note, Owed, State};
 use crate::spec::{Record, RecordId};
 
+/// A record as a file has it.
+pub(super) struct Replayed {
+    pub(super) id: RecordId,
+    pub(super) record: Record,
+    /// How often it was tried before the try among its notes.
+    pub(super) tries: u32,
+    /// What was noted since it was armed.
+    pub(super) notes: Vec<Note>,
+}
+
 /// All records that are owed.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -28,6 +38,24 @@ impl Store {
         self.last = self.last.max(last);
     }
 
+    /// The latest id that was given.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Takes what was read from a file.
+    pub(super) fn restore(&mut self, records: Vec<Replayed>) {
+        for read in records {
+            self.insert(read.id, read.record, false);
+            if let Some((_, owed)) = self.owed.get_mut(&read.id) {
+                owed.tries = read.tries;
+            }
+            for note in read.notes {
+                self.apply(read.id, note);
+            }
+        }
+    }
+
     /// Whether one more may be made, and its id.
     pub(super) fn admit(&mut self, record: &Record) -> Result<RecordId, JournalError> {
         let same = |owed: &&(State, Owed)| {
@@ -49,6 +77,7 @@ impl Store {
     /// A record is written down.
     pub(super) fn insert(&mut self, id: RecordId, record: Record, held: bool) {
         self.last = self.last.max(id.0);
+        let state = State::of(&record);
         let owed = Owed {
             id,
             record,
@@ -56,7 +85,7 @@ impl Store {
             last: None,
             held,
         };
-        self.owed.insert(id, (State::Armed, owed));
+        self.owed.insert(id, (state, owed));
     }
 
     /// Whether a note may follow.

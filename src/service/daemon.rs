@@ -144,7 +144,7 @@ impl Spine {
         (beside, hangup): (Beside, Option<Signal>),
     ) -> Self {
         let metrics = Arc::new(Metrics::new(vec![("log", dropped)]));
-        metrics.set_damaged(ground.journal.damaged().len());
+        metrics.set_journal(ground.journal.damaged().len(), ground.journal.replaced());
         let history = Arc::new(History::default());
         let exporters: Vec<Arc<dyn Exporter>> =
             vec![metrics.clone(), history.clone(), Arc::new(Log)];

@@ -14,6 +14,7 @@ mod series;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -92,9 +93,11 @@ impl Metrics {
         page.encode()
     }
 
-    /// How many damaged journals lie beside the one in use.
-    pub fn set_damaged(&self, damaged: usize) {
-        self.owed().damaged = damaged;
+    /// How many damaged journals lie beside the one in use, and where it counts how often it was
+    /// written anew.
+    pub fn set_journal(&self, damaged: usize, replaced: Arc<AtomicU64>) {
+        let mut owed = self.owed();
+        (owed.damaged, owed.replaced) = (damaged, replaced);
     }
 
     fn owed(&self) -> MutexGuard<'_, Owing> {

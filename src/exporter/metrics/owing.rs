@@ -1,6 +1,8 @@
 //! What the journal owes and what the sweeper did, by target and kind.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::page::Page;
@@ -12,6 +14,8 @@ use crate::event::{OwedInfo, TeardownResult};
 pub(super) struct Owing {
     /// Damaged journals that were set aside.
     pub(super) damaged: usize,
+    /// How often the journal was written anew; it counts itself.
+    pub(super) replaced: Arc<AtomicU64>,
     kinds: BTreeMap<(String, String), Kind>,
 }
 
@@ -62,6 +66,8 @@ impl Owing {
 
     pub(super) fn fill(&self, page: &mut Page, now: SystemTime) {
         page.damaged.count(&[], self.damaged as u64);
+        let replaced = self.replaced.load(Ordering::Relaxed);
+        page.replaced.count(&[], replaced);
         for ((target, name), kind) in &self.kinds {
             let labels = [("target", target.as_str()), ("kind", name.as_str())];
             let owed = kind.owed.as_ref();

@@ -164,6 +164,8 @@ page! {
         "What the sweeper tried, and how it ended.";
     damaged: gauge "testerd_journal_damaged"
         "Damaged journals in the state directory: set aside and kept, what they owe is not known.";
+    replaced: counter "testerd_journal_replaced_total"
+        "How often the journal was removed or changed under the daemon, and written anew.";
     dropped: counter "testerd_exporter_dropped_total"
         "What an exporter dropped because its queue was full.";
     reload: gauge "testerd_config_last_reload_successful"

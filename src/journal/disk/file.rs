@@ -3,9 +3,8 @@
 //! One row per note, deleted together when the record is closed; the view `owed` is for operators.
 //!
 //! Damage is told from everything else: what was read is exactly what was written, or the file is
-//! set aside. Pages are checked by SQLite, notes by a sum, the log by `wal`. The limit is the log
-//! that a killed process leaves: its end can be lost without a trace (see there), so it is made
-//! part of the file when nothing was written for a second, and at every start and clean end.
+//! set aside. Pages are checked by SQLite, notes by a sum, the log by `wal`, and how far all of them
+//! have come by `mark`. Every change counts: `sqlite_sequence` grows with each commit.
 
 use std::ffi::OsString;
 use std::hash::Hasher;
@@ -14,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use super::mark::{self, Mark, Said};
 use super::{Change, FILE, OpenError, wal};
 use crate::journal::state_dir::StateDir;
-use crate::journal::{Note, State};
+use crate::journal::store::Replayed;
+use crate::journal::{Note, Owed, State};
 use crate::spec::{Record, RecordId};
 use crate::text::json::from_text;
 
@@ -38,8 +39,11 @@ const SET_ASIDE: &str = ".damaged-";
 /// How long a write waits for an operator's own transaction, in milliseconds.
 const BUSY: u64 = 5000;
 
+/// The row that counts the tries before the last.
+const TRIES: &str = "tries";
+
 /// The endings of the files that make one journal, the file itself first.
-const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+const PARTS: [&str; 4] = ["", "-wal", "-shm", mark::END];
 
 /// The schema, and one day its migrations.
 const SCHEMA: &str = "
@@ -47,7 +51,7 @@ CREATE TABLE notes (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     record INTEGER NOT NULL,
     at     INTEGER NOT NULL,            -- seconds since the Unix epoch; for people
-    note   TEXT NOT NULL,               -- armed, created, tried
+    note   TEXT NOT NULL,               -- armed, created, tried; tries: how often before
     body   TEXT NOT NULL,               -- JSON
     sum    INTEGER NOT NULL             -- FNV-1a over the rest: damage that is still JSON shows
 );
@@ -65,33 +69,75 @@ CREATE VIEW owed AS
       FROM notes n WHERE note = 'armed';
 ";
 
-/// A record and what was noted of it since.
-pub(super) type Replayed = (RecordId, Record, Vec<Note>);
-
 /// An opened file and what it says.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) records: Vec<Replayed>,
-    /// No record with a later id was ever in this file.
+    /// So many changes there were, and no record with a later id.
     pub(super) last: u64,
+    pub(super) mark: Mark,
 }
 
 /// Opens the file for writing; a damaged one is set aside and a new one begun.
 pub(super) fn open(dir: &StateDir) -> Result<Opened, OpenError> {
     let path = &dir.path().join(FILE);
     check_parts(dir, path)?;
-    match try_open(dir, path) {
-        Err(Trouble::Damaged(why)) => {
-            let kept = put_aside(path).map_err(|source| OpenError::of(path, source))?;
+    let said = match Mark::read(dir)? {
+        Said::Nothing => 0,
+        Said::Changes(changes) => changes,
+        Said::Nonsense => {
+            let kept = put_aside_parts(dir, &[mark::END])?;
             tracing::error!(
-                kept = %kept.display(),
+                kept = kept.map(|kept| kept.display().to_string()),
+                "the journal's mark is unreadable and kept under another name: whether the journal's end is missing is not known"
+            );
+            0
+        }
+    };
+    match try_open(dir, path, said) {
+        Err(Trouble::Damaged(why)) => {
+            let kept = put_aside(dir)?;
+            tracing::error!(
+                kept = kept.map(|kept| kept.display().to_string()),
                 error = why,
                 "the journal is damaged: it is kept under another name, and what it owed may be left on the targets"
             );
-            try_open(dir, path).map_err(|trouble| trouble.into_error(path))
+            begin(dir, &[], said)
         }
         opened => opened.map_err(|trouble| trouble.into_error(path)),
     }
+}
+
+/// A new journal that owes these, after so many changes. Nothing lies in its place.
+pub(super) fn begin(dir: &StateDir, owed: &[Owed], changes: u64) -> Result<Opened, OpenError> {
+    let path = &dir.path().join(FILE);
+    create(dir, path, owed, changes)
+        .and_then(|()| try_open(dir, path, changes))
+        .map_err(|trouble| trouble.into_error(path))
+}
+
+/// What takes the place of a connection to files that are not ours any more: SQLite must not put its
+/// log into whatever lies there now.
+pub(super) fn let_go(connection: &Connection) -> Result<Connection, OpenError> {
+    let none = || {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Connection::open_in_memory()
+    };
+    none().map_err(|source| OpenError::Database {
+        path: FILE.into(),
+        source,
+    })
+}
+
+/// Reads everything anew, as it is on the disk, and checks it.
+pub(super) fn examine(path: &Path) -> Result<Vec<Replayed>, OpenError> {
+    let read = || {
+        let connection = connect(path)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        check(&connection)?;
+        replay(&connection)
+    };
+    read().map_err(|trouble: Trouble| trouble.into_error(path))
 }
 
 /// Whether all that is there can be written, and is what it seems. SQLite opens for reading what it
@@ -196,7 +242,7 @@ impl Trouble {
     }
 }
 
-fn try_open(dir: &StateDir, path: &Path) -> Result<Opened, Trouble> {
+fn try_open(dir: &StateDir, path: &Path, said: u64) -> Result<Opened, Trouble> {
     if let Some(what) = wal::damage(&beside(path, "-wal")).map_err(Trouble::Io)? {
         return Err(Trouble::Damaged(what));
     }
@@ -205,7 +251,12 @@ fn try_open(dir: &StateDir, path: &Path) -> Result<Opened, Trouble> {
             // SQLite would put it into whatever file comes next.
             return Err(Trouble::Damaged("there is only its log".into()));
         }
-        create(dir, path)?;
+        if said > 0 {
+            return Err(Trouble::Damaged(format!(
+                "it is gone, after {said} changes"
+            )));
+        }
+        create(dir, path, &[], 0)?;
     }
     if !begins_like_one(path).map_err(Trouble::Io)? {
         // SQLite takes it for an empty file, and removes the log beside it.
@@ -227,12 +278,18 @@ fn try_open(dir: &StateDir, path: &Path) -> Result<Opened, Trouble> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let records = replay(&connection)?;
     let last = last(&connection)?;
+    if last < said {
+        let missing = format!("its end is missing: of {said} changes it has {last}");
+        return Err(Trouble::Damaged(missing));
+    }
+    let mark = Mark::begin(dir, last).map_err(Trouble::Refused)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     checkpoint(&connection);
     Ok(Opened {
         connection,
         records,
         last,
+        mark,
     })
 }
 
@@ -268,14 +325,29 @@ pub(super) fn checkpoint(connection: &Connection) {
 
 /// Makes an empty journal under another name first: a file under the right name is whole, so one
 /// that was cut to nothing is told from a new one.
-fn create(dir: &StateDir, path: &Path) -> Result<(), Trouble> {
+fn create(dir: &StateDir, path: &Path, owed: &[Owed], changes: u64) -> Result<(), Trouble> {
     let draft = dir.path().join(DRAFT);
     let unusable = |error: std::io::Error| Trouble::Io(error);
     dir.create(DRAFT).map_err(Trouble::Refused)?;
     let connection = connect(&draft)?;
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+        "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION};"
     ))?;
+    // So that no number is given twice.
+    let changes = i64::try_from(changes).unwrap_or(i64::MAX);
+    let begin = "INSERT INTO sqlite_sequence (name, seq) VALUES ('notes', ?)";
+    connection.execute(begin, params![changes])?;
+    for owed in owed {
+        let put = |name: &str, body: &str| insert(&connection, owed.id, name, body);
+        // As it is now: what was noted of it stands in it.
+        put("armed", &json(&owed.record)?)?;
+        if let Some(why) = &owed.last {
+            put(TRIES, &owed.tries.saturating_sub(1).to_string())?;
+            let tried = Note::Tried(why.clone());
+            put(tried.name(), &json(&tried)?)?;
+        }
+    }
+    connection.execute_batch("COMMIT;")?;
     connection.close().map_err(|(_, error)| error)?;
     std::fs::rename(&draft, path).map_err(unusable)?;
     std::fs::File::open(dir.path())
@@ -307,9 +379,11 @@ fn check(connection: &Connection) -> Result<(), Trouble> {
 
 /// A bound of all ids there ever were, so that none is given twice: a person may act on a list that
 /// was printed before a restart. Each record has one note at least, whose number is never reused.
-fn last(connection: &Connection) -> Result<u64, Trouble> {
+fn last(connection: &Connection) -> rusqlite::Result<u64> {
     let counter = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'notes'";
-    let last: i64 = connection.query_row(counter, [], |row| row.get(0))?;
+    let last: i64 = connection
+        .prepare_cached(counter)?
+        .query_row([], |row| row.get(0))?;
     Ok(u64::try_from(last).unwrap_or_default())
 }
 
@@ -329,63 +403,109 @@ fn replay(connection: &Connection) -> Result<Vec<Replayed>, Trouble> {
         }
         let id = RecordId(u64::try_from(id).map_err(|error| damaged(error.to_string()))?);
         if note == "armed" {
-            let record =
+            let record: Record =
                 from_text(&body).map_err(|error| damaged(format!("record {}: {error}", id.0)))?;
-            records.push(((id, record, Vec::new()), State::Armed));
+            let state = State::of(&record);
+            let (tries, notes) = (0, Vec::new());
+            let read = Replayed {
+                id,
+                record,
+                tries,
+                notes,
+            };
+            records.push((read, state));
+            continue;
+        }
+        let Some((read, state)) = records.last_mut().filter(|(read, _)| read.id == id) else {
+            return Err(damaged(format!("record {} was never armed", id.0)));
+        };
+        if note == TRIES {
+            read.tries = body
+                .parse()
+                .map_err(|error| damaged(format!("the tries of record {}: {error}", id.0)))?;
             continue;
         }
         let note: Note = from_text(&body)
             .map_err(|error| damaged(format!("a note of record {}: {error}", id.0)))?;
-        let Some(((known, _, notes), state)) = records.last_mut() else {
-            return Err(damaged(format!("record {} was never armed", id.0)));
-        };
-        if *known != id {
-            return Err(damaged(format!("record {} was never armed", id.0)));
-        }
         *state = state
             .next(&note)
             .map_err(|error| damaged(error.to_string()))?;
-        notes.push(note);
+        read.notes.push(note);
     }
     Ok(records.into_iter().map(|(replayed, _)| replayed).collect())
 }
 
-/// Writes a batch, all of it or nothing, and returns when it is on disk.
+/// Writes a batch, all of it or nothing, and returns when it is on disk: how many changes there were
+/// by then.
 pub(super) fn commit<'a>(
     connection: &mut Connection,
     changes: impl Iterator<Item = (RecordId, &'a Change)>,
-) -> rusqlite::Result<()> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+) -> rusqlite::Result<u64> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for (id, change) in changes {
-        let record = i64::try_from(id.0).unwrap_or(i64::MAX);
-        let insert = |name: &str, body: &str| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO notes (record, at, note, body, sum) VALUES (?, ?, ?, ?, ?)",
-                )?
-                .execute(params![record, now, name, body, sum(record, name, body)])
-        };
+        let insert = |name: &str, body: &str| insert(&transaction, id, name, body);
         match change {
             Change::Arm(armed) => insert("armed", &json(armed)?)?,
             Change::Note(_, note @ Note::Created(_)) => insert(note.name(), &json(note)?)?,
             // Only the last try is kept, or a target that is down for months would fill the disk.
             Change::Note(_, note @ Note::Tried(_)) => {
-                transaction
-                    .prepare_cached("DELETE FROM notes WHERE record = ? AND note = 'tried'")?
-                    .execute(params![record])?;
-                insert(note.name(), &json(note)?)?
+                count_try(&transaction, id)?;
+                insert(note.name(), &json(note)?)?;
             }
-            Change::Note(_, Note::Refused | Note::Settled) => transaction
-                .prepare_cached("DELETE FROM notes WHERE record = ?")?
-                .execute(params![record])?,
-        };
+            Change::Note(_, Note::Refused | Note::Settled) => {
+                delete(&transaction, id, "record = ?")?;
+                // It is a change as well: without it a log that lost its end would owe it again.
+                transaction
+                    .prepare_cached(
+                        "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'notes'",
+                    )?
+                    .execute([])?;
+            }
+        }
     }
-    transaction.commit()
+    let changes = last(&transaction)?;
+    transaction.commit()?;
+    Ok(changes)
+}
+
+/// Takes the last try away, and counts it.
+fn count_try(connection: &Connection, id: RecordId) -> rusqlite::Result<()> {
+    let before: Option<u32> = connection
+        .prepare_cached("SELECT body FROM notes WHERE record = ? AND note = 'tries'")?
+        .query_row(params![row(id)], |row| row.get::<_, String>(0))
+        .optional()?
+        .and_then(|count| count.parse().ok());
+    let last = delete(connection, id, "record = ? AND note = 'tried'")?;
+    if last > 0 {
+        delete(connection, id, "record = ? AND note = 'tries'")?;
+        let count = before.unwrap_or_default().saturating_add(1);
+        insert(connection, id, TRIES, &count.to_string())?;
+    }
+    Ok(())
+}
+
+fn delete(connection: &Connection, id: RecordId, which: &str) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(&format!("DELETE FROM notes WHERE {which}"))?
+        .execute(params![row(id)])
+}
+
+fn insert(connection: &Connection, id: RecordId, note: &str, body: &str) -> rusqlite::Result<()> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let record = row(id);
+    connection
+        .prepare_cached("INSERT INTO notes (record, at, note, body, sum) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![record, now, note, body, sum(record, note, body)])
+        .map(|_| ())
+}
+
+/// The number of a record in the file.
+fn row(id: RecordId) -> i64 {
+    i64::try_from(id.0).unwrap_or(i64::MAX)
 }
 
 fn sum(record: i64, note: &str, body: &str) -> i64 {
@@ -401,22 +521,30 @@ fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// Renames a damaged file and what belongs to it.
-fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
+/// Renames a journal and all that belongs to it. Says under which name it is kept, if anything was
+/// there.
+pub(super) fn put_aside(dir: &StateDir) -> Result<Option<PathBuf>, OpenError> {
+    put_aside_parts(dir, &PARTS)
+}
+
+fn put_aside_parts(dir: &StateDir, parts: &[&str]) -> Result<Option<PathBuf>, OpenError> {
+    let path = &dir.path().join(FILE);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let suffix = format!("{SET_ASIDE}{}", now.as_nanos());
+    let mut kept = None;
     // The file first: a log that is left alone is seen at the next start, a file without its log
     // would look whole.
-    for end in PARTS {
-        let (from, kept) = (beside(path, end), beside(path, &format!("{suffix}{end}")));
-        match std::fs::rename(from, kept) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    for end in parts {
+        let (from, to) = (beside(path, end), beside(path, &format!("{suffix}{end}")));
+        match std::fs::rename(from, to) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::of(path, error)),
+            Ok(()) => kept = Some(beside(path, &suffix)),
         }
     }
-    Ok(beside(path, &suffix))
+    Ok(kept)
 }
 
 /// A file's name with something behind it.

@@ -6,9 +6,8 @@
 //! the last good commit is one commit at most: each page once, and nothing after its end. More than
 //! that is damage. (The format: sqlite.org/fileformat2.html.)
 //!
-//! What cannot be known: damage inside the very last commit looks like a commit that never ended,
-//! and a log that was cut off at its end like one that never was longer. Both can lose what was
-//! written since the last checkpoint, which is why the journal makes one whenever it has a moment.
+//! What the log alone cannot tell: damage inside the very last commit looks like a commit that never
+//! ended, and a log that was cut off at its end like one that never was longer. `mark` tells that.
 
 use std::collections::BTreeSet;
 use std::path::Path;

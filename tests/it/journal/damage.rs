@@ -20,6 +20,7 @@ const LONG: Duration = Duration::from_secs(20);
 struct Killed {
     db: Vec<u8>,
     log: Vec<u8>,
+    mark: Vec<u8>,
     /// What was owed at first, and after each commit in the log.
     states: Vec<Vec<Owed>>,
     /// Where each commit in the log ends.
@@ -62,11 +63,13 @@ impl Killed {
         }
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         let (db, log) = (read("journal.db"), read("journal.db-wal"));
+        let mark = read("journal.db-mark");
         let ends = ends(&log);
         assert_eq!(ends.len() + 1, states.len(), "the log holds every commit");
         Self {
             db,
             log,
+            mark,
             states,
             ends,
         }
@@ -94,8 +97,11 @@ fn ends(log: &[u8]) -> Vec<usize> {
 }
 
 /// Opens these bytes: what is owed, or `None` if they were set aside, and then they are all there.
-fn opened(db: &[u8], log: &[u8]) -> Option<Vec<Owed>> {
+fn opened(db: &[u8], log: &[u8], mark: &[u8]) -> Option<Vec<Owed>> {
     let folder = fast_folder();
+    if !mark.is_empty() {
+        std::fs::write(folder.path().join("journal.db-mark"), mark).unwrap();
+    }
     std::fs::write(folder.path().join("journal.db"), db).unwrap();
     if !log.is_empty() {
         std::fs::write(folder.path().join("journal.db-wal"), log).unwrap();
@@ -138,55 +144,107 @@ fn cut(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[tokio::test]
 async fn a_damaged_file_loses_nothing_in_silence() {
     let killed = Killed::new().await;
-    assert_eq!(opened(&killed.db, &killed.log).as_ref(), Some(killed.all()));
+    let (all, mark) = (Some(killed.all()), &killed.mark[..]);
+    assert_eq!(opened(&killed.db, &killed.log, mark).as_ref(), all);
     let mut aside = 0;
     let mut tell = |what: String, told: Option<Vec<Owed>>, right: &Vec<Owed>| match told {
         None => aside += 1,
         Some(owed) => assert!(owed == *right, "{what}: {} are owed", owed.len()),
     };
     // With its log, as a kill leaves it, and without one, as a clean end does.
-    for log in [&killed.log[..], &[]] {
+    for (log, mark) in [(&killed.log[..], mark), (&[], &[])] {
         let right = killed.state_at(log.len());
         for db in cut(&killed.db) {
-            tell(format!("cut to {}", db.len()), opened(db, log), right);
+            tell(format!("cut to {}", db.len()), opened(db, log, mark), right);
         }
         for (block, fill, db) in overwritten(&killed.db) {
-            tell(format!("{block:?} is {fill}"), opened(&db, log), right);
+            tell(
+                format!("{block:?} is {fill}"),
+                opened(&db, log, mark),
+                right,
+            );
         }
     }
     assert!(aside > killed.db.len() / BLOCK, "only {aside} were noticed");
 }
 
 #[tokio::test]
-async fn a_damaged_log_loses_nothing_in_silence_but_its_last_commit() {
+async fn a_damaged_log_loses_nothing_in_silence() {
     let killed = Killed::new().await;
-    let [.., last, _] = killed.ends[..] else {
-        unreachable!()
-    };
     for (block, fill, log) in overwritten(&killed.log) {
-        match opened(&killed.db, &log) {
-            None => {}
-            // The limit that `disk/wal.rs` tells of: it looks like a commit that never ended.
-            Some(owed) if block.end > last => {
-                assert!(
-                    [killed.state_at(last), killed.all()].contains(&&owed),
-                    "{block:?}"
-                );
-            }
-            Some(owed) => assert!(owed == *killed.all(), "{block:?} is {fill}: {}", owed.len()),
-        }
-    }
-    // The other limit: nothing tells a log that was cut off from one that never was longer. What is
-    // left is at least one whole commit after the other.
-    for log in cut(&killed.log) {
-        let owed = opened(&killed.db, log);
-        assert_eq!(
-            owed.as_ref(),
-            Some(killed.state_at(log.len())),
-            "{}",
-            log.len()
+        let told = opened(&killed.db, &log, &killed.mark);
+        assert!(
+            told.is_none_or(|owed| owed == *killed.all()),
+            "{block:?} is {fill}"
         );
     }
+    let bytes = (0..killed.log.len())
+        .step_by(97)
+        .map(|at| &killed.log[..at]);
+    for log in cut(&killed.log).chain(bytes) {
+        let told = opened(&killed.db, log, &killed.mark);
+        assert!(told.is_none(), "cut to {}", log.len());
+    }
+    // What came before it, with the mark of later.
+    let earlier = fast_folder();
+    drop(open(earlier.path()));
+    let empty = std::fs::read(earlier.path().join("journal.db")).unwrap();
+    assert!(opened(&empty, &[], &killed.mark).is_none(), "an older copy");
+}
+
+/// Then nothing tells a log that was cut off from one that never was longer; what is left is one whole
+/// commit after the other.
+#[tokio::test]
+async fn without_a_mark_what_is_left_is_whole() {
+    let killed = Killed::new().await;
+    for log in cut(&killed.log) {
+        let owed = opened(&killed.db, log, &[]);
+        assert_eq!(owed.as_ref(), Some(killed.state_at(log.len())));
+    }
+}
+
+/// The journal is good, so it is used; that nothing vouches for its end is told.
+#[tokio::test]
+async fn a_damaged_mark_is_told() {
+    let killed = Killed::new().await;
+    let mut marks: Vec<Vec<u8>> = (0..killed.mark.len())
+        .map(|at| killed.mark[..at].to_vec())
+        .collect();
+    for at in 0..killed.mark.len() {
+        for fill in [0, b'7', 0xff] {
+            let mut mark = killed.mark.clone();
+            mark[at] = fill;
+            marks.push(mark);
+        }
+    }
+    marks.push([&killed.mark[..], b"more"].concat());
+    for mark in marks.into_iter().filter(|mark| *mark != killed.mark) {
+        let folder = fast_folder();
+        for (name, bytes) in [
+            ("journal.db", &killed.db),
+            ("journal.db-wal", &killed.log),
+            ("journal.db-mark", &mark),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let journal = open(folder.path());
+        assert_eq!(kept(journal.owed()), *killed.all(), "{mark:?}");
+        assert_eq!(journal.damaged().len(), 1, "{mark:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_is_told() {
+    let killed = Killed::new().await;
+    let folder = fast_folder();
+    std::fs::write(folder.path().join("journal.db-mark"), &killed.mark).unwrap();
+    let journal = open(folder.path());
+    assert!(journal.owed().is_empty());
+    assert_eq!(journal.damaged().len(), 1);
+    let next = journal.arm(record(1)).await.unwrap();
+    assert!(next > RecordId(14), "an id is given once: {next:?}");
+    drop(journal);
+    assert_eq!(open(folder.path()).owed().len(), 1);
 }
 
 #[tokio::test]

@@ -201,7 +201,7 @@ fn it_has_one_owner_who_is_named() {
 }
 
 #[test]
-fn a_closed_journal_is_one_file() {
+fn a_closed_journal_is_one_file_and_its_mark() {
     let folder = fast_folder();
     let journal = open(folder.path());
     let path = journal.path().to_owned();
@@ -211,5 +211,6 @@ fn a_closed_journal_is_one_file() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, [path.file_name().unwrap(), "lock".as_ref()]);
+    let name = path.file_name().unwrap();
+    assert_eq!(names, [name, "journal.db-mark".as_ref(), "lock".as_ref()]);
 }

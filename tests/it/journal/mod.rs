@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod full;
 mod histories;
+mod vanished;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -61,6 +61,14 @@ pub fn steps(spec: &SpecInfo) -> impl Iterator<Item = (&StepInfo, Phase)> {
     })
 }
 
+/// How many of all places each of so many targets can always have; so a target that hangs, and
+/// whose runs hold their places until their deadlines, does not keep the others from running.
+#[must_use]
+pub fn fair_share(places: u32, targets: usize) -> u32 {
+    let targets = u32::try_from(targets).unwrap_or(u32::MAX);
+    places.checked_div(targets).unwrap_or(places).max(1)
+}
+
 /// How many sample lines `/metrics` has once every gauge has a value. `exporters` are those that
 /// count what they drop.
 #[must_use]

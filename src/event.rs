@@ -263,6 +263,9 @@ pub struct PoolInfo {
     pub name: String,
     /// How many places it has.
     pub limit: u32,
+    /// How many places of the global pool are kept for a target; see
+    /// [`fair_share`](crate::contract::fair_share). 0 for all other pools.
+    pub share: u32,
 }
 
 /// Everything that can happen.

@@ -71,7 +71,11 @@ pub(crate) fn metrics(specs: &[Arc<SpecInfo>]) -> Metrics {
 /// The pools of the plan of [`metrics`].
 pub(crate) fn pools() -> Vec<PoolInfo> {
     let name = "global".to_owned();
-    vec![PoolInfo { name, limit: 100 }]
+    vec![PoolInfo {
+        name,
+        limit: 100,
+        share: 0,
+    }]
 }
 
 /// The end of a step and of its run, both passed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plan::Plan;
+use crate::plan::{Forecast, Plan};
 use crate::spec::Scheduled;
 
 /// What a good plan will cost.
@@ -33,6 +33,7 @@ pub(super) fn check(plan: &Plan) -> String {
         "series",
         format!("{} (limit {})", forecast.series, settings.series_limit),
     );
+    row("longest wait", waiting(forecast));
     row("longest teardown", human(forecast.longest_teardown));
     let enough = if forecast.stop_timeout > settings.stop_grace {
         " (longer: what is not undone by then stays owed)"
@@ -48,6 +49,30 @@ pub(super) fn check(plan: &Plan) -> String {
         ),
     );
     text
+}
+
+/// What a target costs that does not answer any more.
+fn waiting(forecast: &Forecast) -> String {
+    let Some(queue) = &forecast.queue else {
+        return "none: each target has a place for each of its runs".to_owned();
+    };
+    // Nobody reads milliseconds of minutes.
+    let wait = Duration::from_secs(queue.wait.as_secs() + u64::from(queue.wait.subsec_nanos() > 0));
+    let enough = if queue.is_too_long() {
+        format!(
+            " (longer than its interval of {}: slots are skipped then)",
+            human(queue.interval)
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{} on {} if it hangs: {} share {}{enough}",
+        human(wait),
+        queue.target,
+        count(queue.runs, "run"),
+        count(queue.places as usize, "place"),
+    )
 }
 
 fn used(plan: &Plan) -> usize {

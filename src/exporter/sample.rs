@@ -49,7 +49,11 @@ pub(crate) fn spec(target: &str, spec: &str, variant: &str) -> SpecInfo {
 /// A pool like that of the tester.
 pub(crate) fn pools() -> Vec<PoolInfo> {
     let name = "global".to_owned();
-    vec![PoolInfo { name, limit: 10 }]
+    vec![PoolInfo {
+        name,
+        limit: 10,
+        share: 0,
+    }]
 }
 
 /// These specs are running; none is due for an hour.

@@ -1,5 +1,6 @@
 //! What a plan will cost, before anything runs: plain sums over a finite tree.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,62 @@ pub struct Forecast {
     pub series: u64,
     /// The longest that all teardowns of one run may take together.
     pub longest_teardown: Duration,
+    /// The queue that takes the longest, for how often its target is probed; none if no target can
+    /// have one.
+    pub queue: Option<Queue>,
     /// The stop timeout that lets every teardown finish; systemd's must be above it.
     pub stop_timeout: Duration,
+}
+
+/// What waits for a target all of whose runs go to their deadlines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    /// The target.
+    pub target: String,
+    /// Its runs.
+    pub runs: usize,
+    /// How many of them can always go on at once.
+    pub places: u32,
+    /// How long it takes until each of them was run.
+    pub wait: Duration,
+    /// The shortest interval of its probes.
+    pub interval: Duration,
+}
+
+impl Queue {
+    /// Slots are skipped then.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.wait > self.interval
+    }
+
+    fn longest(scheduled: &[Arc<Scheduled>], pools: &[PoolInfo]) -> Option<Self> {
+        let mut targets: BTreeMap<&str, Vec<&Scheduled>> = BTreeMap::new();
+        for spec in scheduled {
+            targets.entry(&spec.target.name).or_default().push(spec);
+        }
+        let shares = pools.iter();
+        let shares: HashMap<_, _> = shares
+            .filter_map(|pool| Some((pool.name.strip_prefix("target:")?, pool.share)))
+            .collect();
+        let queues = targets.into_iter().filter_map(|(target, specs)| {
+            let places = shares.get(target).copied().unwrap_or(1).max(1);
+            let waits = u32::try_from(specs.len()).unwrap_or(u32::MAX) > places;
+            let lasts = specs.iter().fold(Duration::ZERO, |sum, spec| {
+                sum.saturating_add(spec.info.timeout)
+                    .saturating_add(spec.teardown)
+            });
+            waits.then_some(Self {
+                target: target.to_owned(),
+                runs: specs.len(),
+                places,
+                wait: lasts / places,
+                interval: specs.iter().map(|spec| spec.info.interval).min()?,
+            })
+        });
+        let ratio = |queue: &Self| queue.wait.as_secs_f64() / queue.interval.as_secs_f64();
+        queues.max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
+    }
 }
 
 impl Forecast {
@@ -52,6 +107,7 @@ impl Forecast {
                 .sum(),
             series: contract::series(&infos, pools, EXPORTERS),
             longest_teardown,
+            queue: Queue::longest(scheduled, pools),
             stop_timeout: longest_create + longest_teardown,
         }
     }

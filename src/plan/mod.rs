@@ -10,7 +10,7 @@ mod keys;
 mod like;
 mod lower;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -61,20 +61,32 @@ impl Plan {
     /// The pools that runs take places in; the global one is the last.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolInfo> {
-        pools(&self.settings)
+        pools(&self.settings, &self.scheduled)
     }
 }
 
-fn pools(settings: &Settings) -> Vec<PoolInfo> {
+fn pools(settings: &Settings, scheduled: &[Arc<Scheduled>]) -> Vec<PoolInfo> {
+    let probed = scheduled.iter().map(|spec| spec.target.name.as_str());
+    let probed: HashSet<_> = probed.collect();
+    let share = contract::fair_share(settings.concurrency, probed.len());
     let limits = settings.limits.iter();
-    let limits = limits.map(|(name, limit)| (format!("limit:{name}"), *limit));
-    let targets = settings.targets.values();
-    let targets = targets.map(|t| (format!("target:{}", t.target.name), t.target.concurrency));
+    let limits = limits.map(|(name, limit)| (format!("limit:{name}"), *limit, 0));
+    let targets = settings
+        .targets
+        .values()
+        .map(|TargetSettings { target, .. }| {
+            let share = if probed.contains(target.name.as_str()) {
+                share.min(target.concurrency)
+            } else {
+                0
+            };
+            (format!("target:{}", target.name), target.concurrency, share)
+        });
     let pools = limits
         .chain(targets)
-        .chain([("global".to_owned(), settings.concurrency)]);
+        .chain([("global".to_owned(), settings.concurrency, 0)]);
     pools
-        .map(|(name, limit)| PoolInfo { name, limit })
+        .map(|(name, limit, share)| PoolInfo { name, limit, share })
         .collect()
 }
 
@@ -114,7 +126,7 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
         .filter(|spec| !spec.built_in || spec.needs.is_none_or(has))
         .map(Declared::known)
         .collect();
-    let forecast = Forecast::of(&scheduled, &pools(&settings));
+    let forecast = Forecast::of(&scheduled, &pools(&settings, &scheduled));
     if forecast.series > settings.series_limit {
         notes.problems.push(Problem::error(
             &settings.at,

@@ -75,27 +75,29 @@ impl Pools {
 
     /// What a spec takes.
     fn needs(&self, spec: &Scheduled) -> Needs {
-        let limits = spec
-            .uses
-            .iter()
-            .map(|(name, places)| (format!("limit:{name}"), *places));
-        let target = (format!("target:{}", spec.target.name), 1);
-        let pools = limits.chain([target, ("global".to_owned(), 1)]);
-        let needs = pools.filter_map(|(pool, places)| Some((*self.numbers.get(&*pool)?, places)));
-        needs.collect()
+        let number = |name: String| self.numbers.get(&*name).copied();
+        let global = self.names.len().saturating_sub(1);
+        let limits = spec.uses.iter();
+        let limits =
+            limits.filter_map(|(name, places)| Some((number(format!("limit:{name}"))?, *places)));
+        Needs {
+            // One without a bound of its own has that of all.
+            target: number(format!("target:{}", spec.target.name)).unwrap_or(global),
+            limits: limits.collect(),
+            global,
+        }
     }
 
     fn held(&self, needs: &Needs) -> Held {
-        let held = needs.iter();
-        held.map(|(pool, places)| (self.names[*pool].clone(), *places))
+        let held = needs.places();
+        held.map(|(pool, places)| (self.names[pool].clone(), places))
             .collect()
     }
 
     /// The same places by number; those of a pool that is gone are gone with it.
-    fn held_needs(&self, held: &Held) -> Needs {
-        let needs = held.iter();
-        needs
-            .filter_map(|(pool, places)| Some((*self.numbers.get(pool)?, *places)))
+    fn held_places(&self, held: &Held) -> Vec<(usize, u32)> {
+        let held = held.iter();
+        held.filter_map(|(pool, places)| Some((*self.numbers.get(pool)?, *places)))
             .collect()
     }
 }
@@ -139,7 +141,7 @@ impl Dispatch {
             .map(|(index, entry)| (entry.spec.info.identity.clone(), index))
             .collect();
         for task in self.tasks.values_mut() {
-            permits.hold(&pools.held_needs(&task.held));
+            permits.hold(pools.held_places(&task.held));
             task.entry = known.get(&task.run.spec.identity).copied();
             if let Some(entry) = task.entry {
                 entries[entry].state = State::Running;
@@ -277,9 +279,9 @@ impl Dispatch {
         if let Some(entry) = task.entry {
             self.entries[entry].state = State::Idle;
         }
-        let needs = self.pools.held_needs(&task.held);
-        self.permits.release(&needs);
-        self.tell_pools(needs);
+        let places = self.pools.held_places(&task.held);
+        self.permits.release(places.iter().copied());
+        self.tell_pools(places);
         Some((task.spec, verdict))
     }
 
@@ -300,10 +302,10 @@ impl Dispatch {
 
     /// Nobody waits any more.
     pub(super) fn forget_waiting(&mut self) {
+        self.permits.forget_waiting();
         for entry in 0..self.entries.len() {
             if let State::Waiting(_) = self.entries[entry].state {
                 self.entries[entry].state = State::Idle;
-                self.permits.give_up(entry);
                 self.tell_pools_of(entry);
             }
         }
@@ -328,11 +330,11 @@ impl Dispatch {
     }
 
     fn tell_pools_of(&self, entry: usize) {
-        self.tell_pools(self.entries[entry].needs.iter().copied());
+        self.tell_pools(self.entries[entry].needs.places());
     }
 
-    fn tell_pools(&self, needs: impl IntoIterator<Item = (usize, u32)>) {
-        for (pool, _) in needs {
+    fn tell_pools(&self, places: impl IntoIterator<Item = (usize, u32)>) {
+        for (pool, _) in places {
             let (in_use, waiting) = self.permits.usage(pool);
             self.runner.exporters.export(&Event::PoolChanged {
                 pool: self.pools.names[pool].clone(),

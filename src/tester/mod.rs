@@ -119,7 +119,11 @@ impl Tester {
 
     /// Runs every spec once, bounded, in order; stops early when cancelled. Returns the verdicts
     /// of the runs that began.
-    pub async fn run_once(self, grace: Duration) -> Vec<(Arc<Scheduled>, Verdict)> {
+    pub async fn run_once(mut self, grace: Duration) -> Vec<(Arc<Scheduled>, Verdict)> {
+        // Nobody comes later whom places had to be kept for.
+        for pool in &mut self.work.pools {
+            pool.share = 0;
+        }
         let never = |spec: &Arc<Scheduled>| (spec.info.clone(), Grid::never(spec.info.interval));
         let specs: Vec<_> = self.work.scheduled.iter().map(never).collect();
         let count = specs.len();

@@ -1,29 +1,66 @@
 //! Places in bounded pools: named limits, targets, and all runs together. Pure.
 //!
 //! A run takes all its places at once or none, so one that waits holds nothing and nobody can
-//! deadlock. Among those who wait, the oldest comes first in each pool: a run that lacks a place
-//! in a pool keeps later ones from it, but not from others, so a hung target delays only its own.
+//! deadlock. The next place of all goes to the target that has the fewest, and there to the run
+//! that has waited longest. In a named limit the oldest comes first: a run that lacks a place there
+//! keeps later ones from it, but not from others.
+//!
+//! Each target has a share of all places, which it can always have. More than that is lent to it
+//! only while enough places stay free for the shares that others have not taken: half of all places
+//! at most. So targets that hang, and hold places until their deadlines, cannot take them all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::PoolInfo;
 
-/// The places that a run takes: pool and number, the global pool among them.
-pub type Needs = Vec<(usize, u32)>;
+/// What a run takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    /// The pool of its target, where it takes one place.
+    pub target: usize,
+    /// Named limits: pool and number of places.
+    pub limits: Vec<(usize, u32)>,
+    /// The pool of all runs, where it takes one place.
+    pub global: usize,
+}
 
-/// All pools.
+impl Needs {
+    /// All pools with the places taken there.
+    pub fn places(&self) -> impl Iterator<Item = (usize, u32)> {
+        let target = (self.target != self.global).then_some((self.target, 1));
+        let limits = self.limits.iter().copied();
+        limits.chain(target).chain([(self.global, 1)])
+    }
+}
+
+/// All pools; the last one is that of all runs.
 #[derive(Debug, Default)]
 pub struct Permits {
     pools: Vec<Pool>,
-    /// Who waits, oldest first.
-    queue: VecDeque<(usize, Needs)>,
+    /// Who waits, by what they need, with their tickets; the oldest first. Those with the same needs
+    /// differ only in their age, so that only the first of them has to be looked at.
+    waiting: BTreeMap<Needs, VecDeque<(u64, usize)>>,
+    /// The ticket of the next one who comes.
+    next: u64,
 }
 
 #[derive(Debug)]
 struct Pool {
     limit: u32,
+    share: u32,
     in_use: u32,
     waiting: u32,
+}
+
+impl Pool {
+    fn free(&self) -> u32 {
+        self.limit.saturating_sub(self.in_use)
+    }
+
+    /// What is still to be had of its share.
+    fn kept(&self) -> u32 {
+        self.share.saturating_sub(self.in_use)
+    }
 }
 
 impl Permits {
@@ -32,12 +69,13 @@ impl Permits {
     pub fn new(pools: &[PoolInfo]) -> Self {
         let pool = |pool: &PoolInfo| Pool {
             limit: pool.limit,
+            share: pool.share,
             in_use: 0,
             waiting: 0,
         };
         Self {
             pools: pools.iter().map(pool).collect(),
-            queue: VecDeque::new(),
+            ..Self::default()
         }
     }
 
@@ -50,177 +88,116 @@ impl Permits {
 
     /// Queues one who needs places.
     pub fn wait(&mut self, who: usize, needs: Needs) {
-        for (pool, _) in &needs {
-            self.pools[*pool].waiting += 1;
+        for (pool, _) in needs.places() {
+            self.pools[pool].waiting += 1;
         }
-        self.queue.push_back((who, needs));
+        let ticket = self.next;
+        self.next += 1;
+        let queue = self.waiting.entry(needs).or_default();
+        queue.push_back((ticket, who));
     }
 
     /// Who waits, oldest first.
-    pub fn queue(&self) -> impl Iterator<Item = usize> {
-        self.queue.iter().map(|(who, _)| *who)
+    #[must_use]
+    pub fn queue(&self) -> Vec<usize> {
+        let mut queue: Vec<_> = self.waiting.values().flatten().copied().collect();
+        queue.sort_unstable();
+        queue.into_iter().map(|(_, who)| who).collect()
     }
 
     /// Notes places that somebody has already, also beyond a limit that is lower than it was:
     /// nobody else gets one until enough have been given back.
-    pub fn hold(&mut self, needs: &Needs) {
-        for (pool, places) in needs {
-            self.pools[*pool].in_use += places;
+    pub fn hold(&mut self, places: impl IntoIterator<Item = (usize, u32)>) {
+        for (pool, places) in places {
+            self.pools[pool].in_use += places;
         }
     }
 
-    /// Takes one out of the queue who does not want any more.
-    pub fn give_up(&mut self, who: usize) {
-        if let Some(place) = self.queue.iter().position(|(waiting, _)| *waiting == who)
-            && let Some((_, needs)) = self.queue.remove(place)
-        {
-            self.left_queue(&needs);
+    /// Nobody waits any more.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        for pool in &mut self.pools {
+            pool.waiting = 0;
         }
     }
 
     /// Gives places back.
-    pub fn release(&mut self, needs: &Needs) {
-        for (pool, places) in needs {
-            let pool = &mut self.pools[*pool];
-            pool.in_use = pool.in_use.saturating_sub(*places);
+    pub fn release(&mut self, places: impl IntoIterator<Item = (usize, u32)>) {
+        for (pool, places) in places {
+            let pool = &mut self.pools[pool];
+            pool.in_use = pool.in_use.saturating_sub(places);
         }
     }
 
     /// Everybody who can have places now; they have them.
     pub fn grant(&mut self) -> Vec<usize> {
         let mut granted = Vec::new();
-        let mut blocked = vec![false; self.pools.len()];
-        let mut index = 0;
-        while let Some((who, needs)) = self.queue.get(index) {
-            let free = |(pool, places): &(usize, u32)| {
-                let Pool { limit, in_use, .. } = self.pools[*pool];
-                !blocked[*pool] && in_use + places <= limit
-            };
-            if needs.iter().all(free) {
-                granted.push(*who);
-                if let Some((_, needs)) = self.queue.remove(index) {
-                    self.left_queue(&needs);
-                    self.hold(&needs);
-                }
-                continue;
-            }
-            let lacking = needs
-                .iter()
-                .filter(|need| !free(need))
-                .map(|(pool, _)| *pool);
-            for pool in lacking.collect::<Vec<_>>() {
-                blocked[pool] = true;
-            }
-            // Everybody needs the last pool, the global one: when it is full, all wait.
-            if blocked.last() == Some(&true) {
+        while let Some(needs) = self.best() {
+            let Some(queue) = self.waiting.get_mut(&needs) else {
                 break;
+            };
+            granted.extend(queue.pop_front().map(|(_, who)| who));
+            if queue.is_empty() {
+                self.waiting.remove(&needs);
             }
-            index += 1;
+            for (pool, _) in needs.places() {
+                let waiting = &mut self.pools[pool].waiting;
+                *waiting = waiting.saturating_sub(1);
+            }
+            self.hold(needs.places());
         }
         granted
     }
 
-    fn left_queue(&mut self, needs: &Needs) {
-        for (pool, _) in needs {
-            let waiting = &mut self.pools[*pool].waiting;
-            *waiting = waiting.saturating_sub(1);
+    /// The needs whose oldest comes next.
+    fn best(&self) -> Option<Needs> {
+        let all = self.pools.last()?;
+        if all.free() == 0 || self.waiting.is_empty() {
+            return None;
         }
+        let kept: u32 = self.pools.iter().map(Pool::kept).sum();
+        let lends = all.free() > kept.min(all.limit / 2);
+        // A place of its own share, or one that can be lent.
+        let target_fits = |needs: &Needs| {
+            let target = &self.pools[needs.target];
+            target.free() > 0 && (target.in_use < target.share || lends)
+        };
+        let barriers = self.barriers(target_fits);
+        let fits = |needs: &Needs, ticket: u64| {
+            target_fits(needs)
+                && needs.limits.iter().all(|(pool, places)| {
+                    let barrier = barriers.get(pool);
+                    *places <= self.pools[*pool].free()
+                        && barrier.is_none_or(|oldest| ticket <= *oldest)
+                })
+        };
+        let first = self.waiting.iter().filter_map(|(needs, queue)| {
+            let (ticket, _) = *queue.front()?;
+            fits(needs, ticket).then(|| (self.pools[needs.target].in_use, ticket, needs))
+        });
+        first.min().map(|(_, _, needs)| needs.clone())
+    }
+
+    /// The oldest ticket that counts in each named limit: of those who lack places there, or lack
+    /// nothing. One that waits for its target or for another limit is passed by.
+    fn barriers(&self, target_fits: impl Fn(&Needs) -> bool) -> BTreeMap<usize, u64> {
+        let mut barriers = BTreeMap::new();
+        for (needs, queue) in &self.waiting {
+            let Some((ticket, _)) = queue.front() else {
+                continue;
+            };
+            let lacks = |(pool, places): &(usize, u32)| *places > self.pools[*pool].free();
+            let lacks_nothing = !needs.limits.iter().any(lacks) && target_fits(needs);
+            for need in &needs.limits {
+                if lacks_nothing || lacks(need) {
+                    let oldest = barriers.entry(need.0).or_insert(*ticket);
+                    *oldest = (*oldest).min(*ticket);
+                }
+            }
+        }
+        barriers
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn permits(limits: &[u32]) -> Permits {
-        let pool = |limit: &u32| PoolInfo {
-            name: String::new(),
-            limit: *limit,
-        };
-        Permits::new(&limits.iter().map(pool).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn a_full_target_does_not_hold_the_places_of_others() {
-        // Target a (1 place), target b (2), global (2).
-        let mut permits = permits(&[1, 2, 2]);
-        for who in 0..3 {
-            permits.wait(who, vec![(0, 1), (2, 1)]);
-        }
-        permits.wait(3, vec![(1, 1), (2, 1)]);
-        assert_eq!(
-            permits.grant(),
-            [0, 3],
-            "1 and 2 wait for target a and hold nothing"
-        );
-        permits.give_up(1);
-        permits.release(&vec![(0, 1), (2, 1)]);
-        assert_eq!(permits.grant(), [2]);
-        assert_eq!(permits.usage(2), (2, 0));
-    }
-
-    #[test]
-    fn a_wide_need_is_not_starved_by_narrow_ones() {
-        let mut permits = permits(&[2, 9]);
-        permits.wait(0, vec![(0, 1), (1, 1)]);
-        assert_eq!(permits.grant(), [0]);
-        permits.wait(1, vec![(0, 2), (1, 1)]);
-        permits.wait(2, vec![(0, 1), (1, 1)]);
-        assert_eq!(
-            permits.grant(),
-            [0usize; 0],
-            "2 comes after 1 in the pool that 1 waits for"
-        );
-        permits.release(&vec![(0, 1), (1, 1)]);
-        assert_eq!(permits.grant(), [1]);
-    }
-
-    #[test]
-    fn a_pool_that_is_overdrawn_gives_nothing_until_enough_came_back() {
-        let mut permits = permits(&[1, 9]);
-        let needs = vec![(0, 1), (1, 1)];
-        permits.hold(&needs);
-        permits.hold(&needs);
-        permits.wait(7, needs.clone());
-        for left in [1, 0] {
-            assert_eq!(permits.grant(), [0usize; 0]);
-            permits.release(&needs);
-            assert_eq!(permits.usage(0), (left, 1));
-        }
-        assert_eq!(permits.queue().collect::<Vec<_>>(), [7]);
-        assert_eq!(permits.grant(), [7]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_pool_is_ever_overdrawn_and_nobody_is_forgotten(
-            steps in prop::collection::vec((0usize..3, 1u32..3, any::<bool>()), 1..200),
-        ) {
-            let mut permits = permits(&[2, 3, 4, 5]);
-            let mut running: Vec<(usize, Needs)> = Vec::new();
-            let mut needs_of: Vec<Needs> = Vec::new();
-            for (pool, places, release) in steps {
-                if release && !running.is_empty() {
-                    let (_, needs) = running.remove(0);
-                    permits.release(&needs);
-                } else {
-                    let needs = vec![(pool, places), (3, 1)];
-                    permits.wait(needs_of.len(), needs.clone());
-                    needs_of.push(needs);
-                }
-                running.extend(permits.grant().into_iter().map(|who| (who, needs_of[who].clone())));
-                for (pool, limit) in [2u32, 3, 4, 5].into_iter().enumerate() {
-                    prop_assert!(permits.usage(pool).0 <= limit);
-                }
-            }
-            let mut rounds = 0;
-            while permits.usage(3).1 > 0 || !running.is_empty() {
-                running.drain(..).for_each(|(_, needs)| permits.release(&needs));
-                running.extend(permits.grant().into_iter().map(|who| (who, needs_of[who].clone())));
-                rounds += 1;
-                prop_assert!(rounds < 300, "somebody waits for ever");
-            }
-        }
-    }
-}
+mod tests;

@@ -230,11 +230,60 @@ fn check_says_what_a_plan_costs() {
       runs per hour         180
       requests per second   0.1 at most
       series                246 (limit 200000)
+      longest wait          none: each target has a place for each of its runs
       longest teardown      0s
       stop timeout          0s lets every teardown end; stop_grace is 5m
     ");
     let (same, _) = check(&["serve", "--config.check"], &folder, 0);
     assert_eq!(same, out);
+}
+
+#[test]
+fn check_says_what_a_hung_target_costs() {
+    let specs: String = (0..15)
+        .map(|number| {
+            let step = "[[spec.steps]]\nname = \"look\"\nuse = \"http\"\npath = \"/\"\n";
+            format!("[[spec]]\nname = \"s{number}\"\ntimeout = \"10s\"\n{step}")
+        })
+        .collect();
+    let none = "none: each target has a place for each of its runs";
+    // Targets, their `concurrency`, the interval of their probes.
+    for (targets, concurrency, interval, said) in [
+        (1, 15, "1m", none),
+        (
+            1,
+            10,
+            "15s",
+            "15s on t0 if it hangs: 15 runs share 10 places",
+        ),
+        (
+            1,
+            4,
+            "15s",
+            "38s on t0 if it hangs: 15 runs share 4 places (longer than its interval of 15s: slots are skipped then)",
+        ),
+        (
+            2,
+            20,
+            "15s",
+            "19s on t1 if it hangs: 15 runs share 8 places (longer than its interval",
+        ),
+    ] {
+        let mut config = "[tester]\nspecs = [\"specs.toml\"]\nconcurrency = 17\n".to_owned();
+        for number in 0..targets {
+            config += &format!(
+                "[target.t{number}]\ntype = \"http\"\nendpoint = \"http://127.0.0.1:9\"\n\
+                 concurrency = {concurrency}\n\
+                 [[probe]]\ntarget = \"t{number}\"\ninterval = \"{interval}\"\n"
+            );
+        }
+        let (out, _) = check(&["check"], &Folder::with(&config, &specs), 0);
+        let row = out
+            .lines()
+            .find(|line| line.contains("longest wait"))
+            .unwrap();
+        assert!(row.contains(said), "{row}");
+    }
 }
 
 #[test]

@@ -96,22 +96,42 @@ async fn who_waits_until_its_next_slot_is_skipped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_target_delays_no_other() {
-    let mut specs: Vec<_> = (0..20)
-        .map(|index| {
-            let case = one(Act::hang());
-            scheduled("hung", &format!("s{index}"), 10 * SECOND, &[], case)
-        })
-        .collect();
-    specs.extend((0..3).map(|index| sleeper("fine", &format!("s{index}"), 10 * SECOND, SECOND)));
-    let stage = Stage::new(specs, &[("target:hung", 5), ("target:fine", 5)]);
-    assert_eq!(stage.serve(60 * SECOND, sleep(HOUR)).await, 0);
-    // The first run after a start may stand right before its grid and overlap once.
-    let fine = stage.on("fine");
-    let others = fine.values().sum::<u64>() - fine["run"];
-    assert!(others <= 3 && fine["run"] > 1000, "{fine:?}");
-    assert!(!fine.contains_key("skipped_capacity"), "{fine:?}");
-    assert_eq!(stage.on("hung")["run"], 5);
+async fn hung_targets_delay_no_other() {
+    // Targets with work, those of them that hang, and what a target may have at most: the default is
+    // all places that there are.
+    for (targets, hung, each) in [(2, 1, 5), (2, 1, 10), (3, 2, 10), (10, 5, 10)] {
+        let names: Vec<_> = (0..targets).map(|index| format!("t{index}")).collect();
+        let mut specs = Vec::new();
+        for name in &names[..hung] {
+            specs.extend((0..20).map(|index| {
+                let case = one(Act::hang());
+                scheduled(name, &format!("s{index}"), 10 * SECOND, &[], case)
+            }));
+        }
+        for name in &names[hung..] {
+            specs.extend(
+                (0..3).map(|index| sleeper(name, &format!("s{index}"), 10 * SECOND, SECOND / 5)),
+            );
+        }
+        let pools: Vec<_> = names.iter().map(|name| format!("target:{name}")).collect();
+        let pools: Vec<_> = pools.iter().map(|pool| (pool.as_str(), each)).collect();
+        let stage = Stage::new(specs, &pools);
+        assert_eq!(stage.serve(60 * SECOND, sleep(HOUR)).await, 0);
+        for name in &names[hung..] {
+            // The first run after a start may stand right before its grid and overlap once.
+            let fine = stage.on(name);
+            let others = fine.values().sum::<u64>() - fine["run"];
+            assert!(
+                others <= 3 && fine["run"] > 1000,
+                "{targets} {hung}: {fine:?}"
+            );
+            assert!(
+                !fine.contains_key("skipped_capacity"),
+                "{targets} {hung}: {fine:?}"
+            );
+        }
+        assert!((1..=5).contains(&stage.on(&names[0])["run"]));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ fn work(scheduled: Vec<Arc<Scheduled>>, pools: &[(&str, u32)]) -> Work {
     let pool = |(name, limit): &(&str, u32)| PoolInfo {
         name: (*name).to_owned(),
         limit: *limit,
+        share: 0,
     };
     Work {
         scheduled,

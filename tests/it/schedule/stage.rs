@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use testerd::client::Client;
+use testerd::contract;
 use testerd::event::{Event, Exporter, Exporters, Identity, PoolInfo, TeardownResult};
 use testerd::journal::MemoryJournal;
 use testerd::outcome::Verdict;
@@ -32,9 +33,17 @@ pub(super) struct Stage {
 impl Stage {
     /// Pools by name and size; the global one has ten places.
     pub(super) fn new(scheduled: Vec<Arc<Scheduled>>, pools: &[(&str, u32)]) -> Self {
+        let is_target = |name: &str| name.starts_with("target:");
+        let targets = pools.iter().filter(|(name, _)| is_target(name)).count();
+        let share = contract::fair_share(10, targets);
         let pool = |(name, limit): &(&str, u32)| PoolInfo {
             name: (*name).to_owned(),
             limit: *limit,
+            share: if is_target(name) {
+                share.min(*limit)
+            } else {
+                0
+            },
         };
         Self {
             scheduled,

@@ -40,6 +40,7 @@ fn record() -> Record {
         run: "01j0000000abc".into(),
         timeout_ms: 10_000,
         armed_at: SystemTime::now(),
+        may_show_secrets: false,
     }
 }
 

@@ -4,8 +4,8 @@
 
 // Words: pure data and pure functions.
 pub mod text;
-pub mod outcome;
 pub mod secret;
+pub mod outcome;
 pub mod grid;
 pub mod event;
 pub mod contract;

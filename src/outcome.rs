@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::secret::Redactor;
+
 /// Why a run failed: the target's fault. A closed list, because it becomes a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -226,6 +228,57 @@ pub enum Effect {
     Nothing,
 }
 
+/// What a message quotes of what the target said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quotes {
+    /// Nothing: every word is ours.
+    Nothing,
+    /// It does, and every secret that can stand in it was looked for.
+    Searched,
+    /// Perhaps; here is what can be said without, if anything.
+    Unsearched(Option<String>),
+}
+
+/// What a failure says, or what is waited for: a text that stands in the code quotes nobody, one
+/// that was put together may.
+#[derive(Debug)]
+pub struct Message(String, Quotes);
+
+impl Message {
+    /// A text whose quotations were searched for secrets.
+    #[must_use]
+    pub fn searched(text: String) -> Self {
+        Self(text, Quotes::Searched)
+    }
+
+    /// The text; none if a secret that nobody looked for may stand in it.
+    #[must_use]
+    pub fn told(self, may_hold_secret: bool) -> Option<String> {
+        match self.1 {
+            Quotes::Unsearched(short) if may_hold_secret => short,
+            _ => Some(self.0),
+        }
+    }
+}
+
+impl From<Failure> for Message {
+    fn from(failure: Failure) -> Self {
+        Self(failure.message, failure.quotes)
+    }
+}
+
+impl From<&'static str> for Message {
+    fn from(text: &'static str) -> Self {
+        Self(text.to_owned(), Quotes::Nothing)
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self(text, Quotes::Unsearched(None))
+    }
+}
+
 /// One failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -233,6 +286,8 @@ pub struct Failure {
     pub fault: Fault,
     /// For people; never a label.
     pub message: String,
+    /// What it quotes.
+    pub quotes: Quotes,
     /// What may have happened on the target all the same.
     pub effect: Effect,
     /// What was waited for has not come yet: with `poll` this is no end.
@@ -241,12 +296,81 @@ pub struct Failure {
 
 impl Failure {
     /// A failure after which the target may have changed.
-    pub fn new(fault: impl Into<Fault>, message: impl Into<String>) -> Self {
+    pub fn new(fault: impl Into<Fault>, message: impl Into<Message>) -> Self {
+        let Message(message, quotes) = message.into();
         Self {
             fault: fault.into(),
-            message: message.into(),
+            message,
+            quotes,
             effect: Effect::Unknown,
             not_yet: false,
+        }
+    }
+
+    /// The same; its message quotes nobody.
+    #[must_use]
+    pub fn in_our_words(self) -> Self {
+        Self {
+            quotes: Quotes::Nothing,
+            ..self
+        }
+    }
+
+    /// The same; this is what can be said of it without quoting the target.
+    #[must_use]
+    pub fn in_short(self, short: impl Into<String>) -> Self {
+        Self {
+            quotes: Quotes::Unsearched(Some(short.into())),
+            ..self
+        }
+    }
+
+    /// The same after a search for every secret that can stand in what it quotes.
+    #[must_use]
+    pub fn searched(self, redactor: &Redactor) -> Self {
+        Self {
+            quotes: Quotes::Searched,
+            ..self.redacted(redactor)
+        }
+    }
+
+    /// The same without these secrets; there may be others in what it quotes.
+    #[must_use]
+    pub fn redacted(self, redactor: &Redactor) -> Self {
+        Self {
+            message: redactor.redact(&self.message),
+            quotes: match self.quotes {
+                Quotes::Unsearched(Some(short)) => {
+                    Quotes::Unsearched(Some(redactor.redact(&short)))
+                }
+                quotes => quotes,
+            },
+            ..self
+        }
+    }
+
+    /// The same without what was not searched for secrets: for whatever deals with a secret that
+    /// nobody may have learned.
+    #[must_use]
+    pub fn without_quotes(self) -> Self {
+        let Quotes::Unsearched(short) = self.quotes else {
+            return self;
+        };
+        let short = match (short, self.fault) {
+            (Some(short), _) => format!("{short}; "),
+            (None, Fault::Ours(cause)) if cause != Cause::Panic => {
+                // The target has no part in it.
+                return Self {
+                    quotes: Quotes::Nothing,
+                    ..self
+                };
+            }
+            (None, _) => String::new(),
+        };
+        Self {
+            message: format!("{short}{NOT_SHOWN}"),
+            quotes: Quotes::Nothing,
+            ..self
         }
     }
 
@@ -277,6 +401,9 @@ impl Failure {
         }
     }
 }
+
+/// Stands for what a message does not quote.
+const NOT_SHOWN: &str = "what came is not shown, because a secret may stand in it";
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

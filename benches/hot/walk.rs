@@ -40,6 +40,7 @@ fn scheduled() -> Result<Scheduled, Box<dyn std::error::Error>> {
             prerequisite: false,
             acting: None,
             reads: Vec::new(),
+            writes: Vec::new(),
         })
     };
     let cases = info.steps.iter().map(|info| step(&info.name)).collect();

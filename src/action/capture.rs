@@ -93,7 +93,7 @@ impl Captures {
             })?;
             let value = value.ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
-                Failure::new(Reason::Capture, what)
+                Failure::new(Reason::Capture, what).in_our_words()
             })?;
             taken += weight(&value);
             if taken > LARGEST {
@@ -101,7 +101,7 @@ impl Captures {
                     "with the capture `{key}` more than {} MiB would be kept",
                     LARGEST >> 20
                 );
-                return Err(Failure::new(Reason::Protocol, what));
+                return Err(Failure::new(Reason::Protocol, what).in_our_words());
             }
             Ok(Capture {
                 key: key.clone(),
@@ -113,22 +113,25 @@ impl Captures {
     }
 
     /// What is said of an answer, without the secrets in it: when its step fails they are never
-    /// captured, and nobody else would know them.
-    pub(crate) fn hush(&self, reply: &Reply, mut failure: Failure) -> Failure {
-        failure.message = self.hush_text(reply, &[], &failure.message);
-        failure
+    /// captured, and nobody else would know them. Where one of them is not found, or is no text
+    /// that can be searched for, the failure counts as not searched.
+    pub(crate) fn hush(&self, reply: &Reply, failure: Failure) -> Failure {
+        let mut redactor = Redactor::default();
+        let mut all = true;
+        for (_, source, _) in self.0.iter().filter(|(_, _, secret)| *secret) {
+            let value = source.of(reply).ok().flatten();
+            all &= value.is_some_and(|value| redactor.learn_value(&value));
+        }
+        if all {
+            failure.searched(&redactor)
+        } else {
+            failure.redacted(&redactor)
+        }
     }
 
-    /// The same of a text, and without the secrets that were taken before.
-    pub(crate) fn hush_text(&self, reply: &Reply, taken: &[Capture], text: &str) -> String {
-        let mut redactor = Redactor::default();
-        let taken = taken.iter().filter(|capture| capture.secret);
-        taken.for_each(|capture| redactor.learn_value(&capture.value));
-        let secrets = self.0.iter().filter(|(_, _, secret)| *secret);
-        for value in secrets.filter_map(|(_, source, _)| source.of(reply).ok().flatten()) {
-            redactor.learn_value(&value);
-        }
-        redactor.redact(text)
+    /// Whether one of them is a secret.
+    pub(super) fn have_secrets(&self) -> bool {
+        self.0.iter().any(|(_, _, secret)| *secret)
     }
 
     /// Takes them, relative to one item of an answer; each must be usable as an id.

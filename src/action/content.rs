@@ -111,8 +111,10 @@ impl Content {
         for place in &self.has {
             let found = place.of(reply.json(Reason::Assertion)?);
             if found.iter().all(|value| value.is_null()) {
-                let (place, begins) = (place.text(), reply.excerpt());
-                return failed(format!("there is no json {place}; {begins}"));
+                return failed(
+                    &format!("there is no json {}", place.text()),
+                    &reply.excerpt(),
+                );
             }
         }
         for item in &self.items {
@@ -122,33 +124,29 @@ impl Content {
             let all = all.text(lookup, plain).map_err(|e| refused(&e))?;
             if reply.answer.body != all.as_bytes() {
                 let (noun, all) = (reply.noun, excerpt(&all));
-                let what = format!("{noun} is not `{all}`; {}", reply.excerpt());
-                return Err(Failure::new(Reason::Assertion, what));
+                return failed(&format!("{noun} is not `{all}`"), &reply.excerpt());
             }
         }
         if let Some(text) = &self.text {
             let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
             if !reply.text().contains(&text) {
-                let what = format!(
-                    "{} does not contain `{}`; {}",
-                    reply.noun,
-                    excerpt(&text),
-                    reply.excerpt()
-                );
-                return Err(Failure::new(Reason::Assertion, what));
+                let (noun, text) = (reply.noun, excerpt(&text));
+                let what = format!("{noun} does not contain `{text}`");
+                return failed(&what, &reply.excerpt());
             }
         }
         if let Some(regex) = &self.matches
             && !regex.is_match(&reply.text())
         {
-            let (noun, begins) = (reply.noun, reply.excerpt());
-            return failed(format!("{noun} does not match `{regex}`; {begins}"));
+            let what = format!("{} does not match `{regex}`", reply.noun);
+            return failed(&what, &reply.excerpt());
         }
         if let Some(regex) = &self.not_matches
             && let Some(found) = regex.find(&reply.text())
         {
-            let (noun, found) = (reply.noun, excerpt(found.as_str()));
-            return failed(format!("{noun} matches `{regex}`: `{found}`"));
+            let short = format!("{} matches `{regex}`", reply.noun);
+            let what = format!("{short}: `{}`", excerpt(found.as_str()));
+            return Err(Failure::new(Reason::Assertion, what).in_short(short));
         }
         match &self.schema {
             None => Ok(()),
@@ -161,17 +159,19 @@ impl Content {
         &self,
         reply: &Reply,
         lookup: &dyn Lookup,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<Failure>, Failure> {
         match self.check(reply, lookup) {
             Ok(()) => Ok(None),
-            Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure.message)),
+            Err(failure) if matches!(failure.fault, Fault::Target(_)) => Ok(Some(failure)),
             Err(failure) => Err(failure),
         }
     }
 }
 
-fn failed<T>(what: String) -> Result<T, Failure> {
-    Err(Failure::new(Reason::Assertion, what))
+/// What is wrong, and what came instead.
+fn failed<T>(what: &str, instead: &str) -> Result<T, Failure> {
+    let failure = Failure::new(Reason::Assertion, format!("{what}; {instead}"));
+    Err(failure.in_short(what))
 }
 
 fn check_json(reply: &Reply, place: &Place, expected: &Value) -> Result<(), Failure> {
@@ -180,19 +180,18 @@ fn check_json(reply: &Reply, place: &Place, expected: &Value) -> Result<(), Fail
         return Ok(());
     }
     let (place, expected) = (place.text(), shown(expected));
-    match found.as_slice() {
-        [] => failed(format!("there is no json {place}; {}", reply.excerpt())),
-        [value] => {
-            let value = shown(value);
-            failed(format!("json {place} is {value}, expected {expected}"))
-        }
+    let is = match found.as_slice() {
+        [] => return failed(&format!("there is no json {place}"), &reply.excerpt()),
+        [value] => shown(value),
         values => {
             // As an array is written, but only as many as are shown.
             let all = values.iter().take(EXCERPT).map(|value| shown(value));
-            let all = excerpt(&format!("[{}]", all.collect::<Vec<_>>().join(",")));
-            failed(format!("json {place} is {all}, expected {expected}"))
+            excerpt(&format!("[{}]", all.collect::<Vec<_>>().join(",")))
         }
-    }
+    };
+    let what = format!("json {place} is {is}, expected {expected}");
+    let short = format!("json {place} is not {expected}");
+    Err(Failure::new(Reason::Assertion, what).in_short(short))
 }
 
 /// Reads a regular expression.

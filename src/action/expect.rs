@@ -130,7 +130,9 @@ impl Reply {
     pub(crate) fn json(&self, reason: Reason) -> Result<&Value, Failure> {
         self.json_unquoted(reason).map_err(|mut failure| {
             if matches!(self.json.get(), Some(Err(Unread::Wrong { .. }))) {
-                failure.message = format!("{}; {}", failure.message, self.excerpt());
+                let short = failure.message.clone();
+                failure.message = format!("{short}; {}", self.excerpt());
+                failure = failure.in_short(short);
             }
             failure
         })
@@ -140,7 +142,7 @@ impl Reply {
     pub(super) fn json_unquoted(&self, reason: Reason) -> Result<&Value, Failure> {
         let read = self.json.get_or_init(|| json::parse(&self.answer.body));
         let noun = self.noun;
-        read.as_deref().map_err(|error| match error {
+        let failure = |error: &Unread| match error {
             Unread::Wrong { .. } => Failure::new(reason, format!("{noun} is not JSON: {error}")),
             Unread::Deep | Unread::Large => {
                 Failure::new(Reason::Protocol, format!("{noun} is not read: {error}"))
@@ -148,7 +150,10 @@ impl Reply {
             Unread::Crowded => {
                 Failure::new(Cause::Resources, format!("{noun} is not read: {error}"))
             }
-        })
+        };
+        // It says where and why, not what.
+        let read = read.as_deref();
+        read.map_err(|error| failure(error).in_our_words())
     }
 
     pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
@@ -254,14 +259,9 @@ impl Expectation {
         let status = reply.answer.status;
         if !self.status.iter().any(|expected| expected.matches(status)) {
             let expected: Vec<_> = self.status.iter().map(|s| s.describe()).collect();
-            return Err(Failure::new(
-                reply.reason,
-                format!(
-                    "status is {status}, expected {}; {}",
-                    expected.join(" or "),
-                    reply.excerpt()
-                ),
-            ));
+            let short = format!("status is {status}, expected {}", expected.join(" or "));
+            let what = format!("{short}; {}", reply.excerpt());
+            return Err(Failure::new(reply.reason, what).in_short(short));
         }
         for (name, expected) in &self.header {
             check_header(
@@ -279,14 +279,16 @@ impl Expectation {
                 let is = value.map_or("there is none".to_owned(), |value| {
                     format!("it is `{}`", excerpt(&value))
                 });
-                let what = format!("header {name} does not match `{pattern}`: {is}");
-                return Err(Failure::new(Reason::Assertion, what));
+                let short = format!("header {name} does not match `{pattern}`");
+                let what = format!("{short}: {is}");
+                return Err(Failure::new(Reason::Assertion, what).in_short(short));
             }
         }
         for name in &self.no_header {
             if let Some(value) = reply.header(name) {
-                let what = format!("there is a header {name}: `{}`", excerpt(&value));
-                return Err(Failure::new(Reason::Assertion, what));
+                let short = format!("there is a header {name}");
+                let what = format!("{short}: `{}`", excerpt(&value));
+                return Err(Failure::new(Reason::Assertion, what).in_short(short));
             }
         }
         self.content.check(reply, lookup)?;
@@ -297,7 +299,7 @@ impl Expectation {
 fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), Failure> {
     let Some(value) = reply.header(name) else {
         let what = format!("there is no header {name}, expected `{expected}`");
-        return Err(Failure::new(Reason::Assertion, what));
+        return Err(Failure::new(Reason::Assertion, what).in_our_words());
     };
     // Parameters such as charset matter only to those who ask for them.
     let media_type = value.split(';').next().unwrap_or("").trim();
@@ -309,7 +311,8 @@ fn check_header(reply: &Reply, name: &HeaderName, expected: &str) -> Result<(), 
         "header {name} is `{}`, expected `{expected}`",
         excerpt(&value)
     );
-    Err(Failure::new(Reason::Assertion, what))
+    let short = format!("header {name} is not `{expected}`");
+    Err(Failure::new(Reason::Assertion, what).in_short(short))
 }
 
 const STATUS_HELP: &str =

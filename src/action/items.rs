@@ -65,7 +65,7 @@ impl Item {
 
     /// Says how the answer is not as expected.
     pub(super) fn check(&self, json: &Value, lookup: &dyn Lookup) -> Result<(), Failure> {
-        let failed = |what: String| Err(Failure::new(Reason::Assertion, what));
+        let failed = |what: String| Err(Failure::new(Reason::Assertion, what).in_our_words());
         let Some(array) = json.pointer(&self.pointer).and_then(Value::as_array) else {
             return failed(format!("there is no array at json {}", self.pointer));
         };
@@ -101,12 +101,12 @@ impl Item {
                     self.verb()
                 ))
             }
-            (Some(item), false) => failed(format!(
-                "json {} has an item that {} {told}, expected none: {}",
-                self.pointer,
-                self.verb(),
-                shown(item)
-            )),
+            (Some(item), false) => {
+                let (pointer, verb) = (&self.pointer, self.verb());
+                let short = format!("json {pointer} has an item that {verb} {told}, expected none");
+                let what = format!("{short}: {}", shown(item));
+                Err(Failure::new(Reason::Assertion, what).in_short(short))
+            }
         }
     }
 }

@@ -62,11 +62,9 @@ impl Schema {
         validator.validate(json).map_err(|error| {
             let place = error.instance_path().to_string();
             let at = if place.is_empty() { "" } else { " at json " };
-            let what = format!(
-                "{noun} does not follow the schema{at}{place}: {}",
-                shown(&error)
-            );
-            Failure::new(Reason::Assertion, what)
+            let short = format!("{noun} does not follow the schema");
+            let what = format!("{short}{at}{place}: {}", shown(&error));
+            Failure::new(Reason::Assertion, what).in_short(short)
         })
     }
 

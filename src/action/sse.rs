@@ -20,7 +20,7 @@ use super::kind::{FLAG, Kind, TABLE};
 use super::request::{ELSEWHERE, PLACE, RUNNING, RequestTemplate, SENDING};
 use super::{Built, Key, Part, Shape};
 use crate::client::{ClientError, Event, EventStream, Stream};
-use crate::outcome::{Failure, Fault, Reason};
+use crate::outcome::{Failure, Fault, Message, Reason};
 use crate::spec::{Action, Context, Done, Scope, Work};
 use crate::text::{Fields, Raw};
 
@@ -131,13 +131,14 @@ impl Filter {
     }
 
     /// Why it does not pick this event, if it does not.
-    fn passes_over(&self, event: &Heard<'_>) -> Result<Option<String>, Failure> {
-        let name = &event.event.name;
-        if !self.names.is_empty() && !self.names.contains(name) {
-            return Ok(Some(format!("`{}`", excerpt(name))));
+    fn passes_over(&self, event: &Heard<'_>) -> Result<Option<Failure>, Failure> {
+        let name = excerpt(&event.event.name);
+        let over = |what: String| Failure::new(Reason::Assertion, what);
+        if !self.names.is_empty() && !self.names.contains(&event.event.name) {
+            return Ok(Some(over(format!("`{name}`"))));
         }
         let differs = self.content.differs(&event.reply, event.scope)?;
-        Ok(differs.map(|why| format!("`{}`: {why}", excerpt(name))))
+        Ok(differs.map(|why| over(format!("`{name}`: {}", why.message))))
     }
 
     fn describe(&self) -> String {
@@ -161,7 +162,8 @@ impl Action for Sse {
             let mut passed = Passed::default();
             let mut stream = self.connect(context, "").await?;
             loop {
-                *context.waiting = Some(self.waiting(&passed));
+                // What is told of the events was searched one by one.
+                context.note(Message::searched(self.waiting(&passed)));
                 let failure = match stream.next().await {
                     Ok(Some(event)) => {
                         if let Some(done) = self.hear(&event, &stream, context, &mut passed)? {
@@ -221,7 +223,7 @@ impl Sse {
         loop {
             tokio::time::sleep(wait).await;
             match self.connect(context, lost.last_id()).await {
-                Err(failure) if is_lost(&failure) => *context.waiting = Some(failure.message),
+                Err(failure) if is_lost(&failure) => context.note(failure),
                 connected => return connected,
             }
         }
@@ -247,7 +249,11 @@ impl Sse {
             Judged::Done(done) => Some(done),
             Judged::PassedOver(why) => {
                 passed.count += 1;
-                passed.last = self.captures.hush_text(&heard.reply, &[], &why);
+                passed.last = self
+                    .captures
+                    .hush(&heard.reply, why)
+                    .without_quotes()
+                    .message;
                 None
             }
         })
@@ -259,7 +265,8 @@ impl Sse {
         {
             let (name, data) = (excerpt(&heard.event.name), heard.reply.excerpt());
             let what = format!("the event `{name}` came; {data}");
-            return Err(Failure::new(Reason::Assertion, what));
+            let short = "an event of `fail_on` came";
+            return Err(Failure::new(Reason::Assertion, what).in_short(short));
         }
         if let Some(why) = self.until.passes_over(heard)? {
             return Ok(Judged::PassedOver(why));
@@ -278,14 +285,15 @@ impl Sse {
     fn ended(&self, passed: &Passed) -> Failure {
         let awaited = self.until.describe();
         let what = format!("the stream of events ended before {awaited} came{passed}");
-        Failure::new(Reason::Assertion, what)
+        // What is told of the events was searched one by one.
+        Failure::new(Reason::Assertion, what).in_our_words()
     }
 }
 
 /// What one event came to.
 enum Judged {
     Done(Done),
-    PassedOver(String),
+    PassedOver(Failure),
 }
 
 impl std::fmt::Display for Passed {

@@ -235,12 +235,25 @@ impl Action for Tcp {
             let endpoint = self.peer.endpoint(context, self.tls)?;
             let mut dialog = context.dial(&endpoint, &[], self.limit).await?;
             let mut captures = Vec::new();
-            for turn in &self.dialog {
+            let mut known = Redactor::default();
+            for (nth, turn) in self.dialog.iter().enumerate() {
                 if let Turn::StartTls = turn {
                     dialog = secure(dialog, context).await?;
-                } else {
-                    captures.extend(turn.take(&mut dialog, context, &captures).await?);
+                    continue;
                 }
+                let taken = turn.take(&mut dialog, context, &known).await;
+                let taken = taken.map_err(|failure| {
+                    // A secret that was not taken yet may stand in whatever came.
+                    if self.dialog[nth..].iter().any(Turn::takes_secrets) {
+                        failure
+                    } else {
+                        failure.searched(&known)
+                    }
+                })?;
+                for capture in taken.iter().filter(|capture| capture.secret) {
+                    known.learn_value(&capture.value);
+                }
+                captures.extend(taken);
             }
             dialog.close();
             Ok(Done {
@@ -261,12 +274,19 @@ async fn secure(dialog: Dialog, context: &mut Context<'_>) -> Result<Dialog, Fai
 }
 
 impl Turn {
+    fn takes_secrets(&self) -> bool {
+        let Self::Expect(_, sources) = self else {
+            return false;
+        };
+        sources.iter().any(|(_, _, secret)| *secret)
+    }
+
     /// Does it. No secret of an earlier turn is told.
     async fn take(
         &self,
         dialog: &mut Dialog,
         context: &mut Context<'_>,
-        taken: &[Capture],
+        known: &Redactor,
     ) -> Result<Vec<Capture>, Failure> {
         match self {
             Self::Send(text) => {
@@ -276,12 +296,9 @@ impl Turn {
             }
             Self::SendBytes(bytes) => dialog.send(bytes).await?,
             Self::Expect(pattern, sources) => {
-                let mut hush = Redactor::default();
-                let secrets = taken.iter().filter(|capture| capture.secret);
-                secrets.for_each(|capture| hush.learn_value(&capture.value));
                 let is_it = |line: &str| pattern.is_match(line);
                 let awaited = line_like(pattern);
-                let line = hear(dialog, context, &awaited, &hush, is_it).await?;
+                let line = hear(dialog, context, &awaited, known, is_it).await?;
                 return captures(pattern, &line, sources);
             }
             Self::ExpectBytes(wanted) => {
@@ -289,12 +306,13 @@ impl Turn {
                 if heard != *wanted {
                     let (heard, wanted) = (spaced(&heard), spaced(wanted));
                     let what = format!("the bytes are {heard}, expected {wanted}");
-                    return Err(Failure::new(Reason::Assertion, what));
+                    let short = format!("the bytes are not {wanted}");
+                    return Err(Failure::new(Reason::Assertion, what).in_short(short));
                 }
             }
             Self::StartTls => {}
             Self::Close => {
-                context.note("the other side has not closed".into());
+                context.note("the other side has not closed");
                 while dialog.more().await? {
                     dialog.take(usize::MAX);
                 }
@@ -335,7 +353,7 @@ fn captures(
         };
         let value = found.map(Value::from).ok_or_else(|| {
             let what = format!("the line that matches has nothing for the capture `{key}`");
-            Failure::new(Reason::Capture, what)
+            Failure::new(Reason::Capture, what).in_our_words()
         })?;
         Ok(Capture {
             key: key.clone(),

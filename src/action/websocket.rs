@@ -19,6 +19,7 @@ use super::request::{ELSEWHERE, PLACE, RequestTemplate};
 use super::{Built, Key, Part, Shape, refused};
 use crate::client::{self, Upgrade, WebSocketMessage as Message};
 use crate::outcome::{Failure, Reason};
+use crate::secret::Redactor;
 use crate::spec::{Action, Capture, Context, Done, Scope, Work};
 use crate::text::{Fields, Template, ValueTemplate, plain};
 
@@ -168,12 +169,25 @@ impl Action for WebSocket {
         async move {
             let mut socket = self.open(context).await?;
             let mut captures = Vec::new();
-            for turn in &self.exchange {
+            let mut known = Redactor::default();
+            for (nth, turn) in self.exchange.iter().enumerate() {
                 if let Some(say) = &turn.say {
                     socket.send(say.text(context.scope)?).await?;
                 }
                 if let Some(hear) = &turn.hear {
-                    let heard = hear.hear(&mut socket, context, &captures).await?;
+                    let secrets = |turn: &Turn| {
+                        let hear = turn.hear.as_ref();
+                        hear.is_some_and(|hear| hear.captures.have_secrets())
+                    };
+                    let known_so_far = Known {
+                        redactor: &known,
+                        // A secret of a later turn may come before its time.
+                        all: !self.exchange[nth + 1..].iter().any(secrets),
+                    };
+                    let heard = hear.hear(&mut socket, context, &known_so_far).await?;
+                    for capture in heard.iter().filter(|capture| capture.secret) {
+                        known.learn_value(&capture.value);
+                    }
                     captures.extend(heard);
                 }
             }
@@ -213,33 +227,44 @@ impl Hear {
         &self,
         socket: &mut client::WebSocket,
         context: &mut Context<'_>,
-        taken: &[Capture],
+        known: &Known<'_>,
     ) -> Result<Vec<Capture>, Failure> {
-        *context.waiting = Some("no message came".into());
+        context.note("no message came");
         loop {
             let message = match socket.receive().await? {
                 Message::Text(text) => text.into(),
                 Message::Binary(bytes) => bytes,
                 Message::Closed { code, reason } => {
-                    let waiting = context.waiting.take().unwrap_or_default();
-                    let what = format!("{}; {waiting}", closed(code, &reason));
+                    // What was noted of earlier messages was searched.
+                    let noted = context.waiting.take();
+                    let noted = noted
+                        .and_then(|noted| noted.told(false))
+                        .unwrap_or_default();
+                    let what = format!("{}; {noted}", closed(code, &reason));
                     let reply = Reply::part("the reason", 101, &socket.headers, reason);
-                    let what = self.captures.hush_text(&reply, taken, &what);
-                    return Err(Failure::new(Reason::Assertion, what));
+                    let failure = Failure::new(Reason::Assertion, what);
+                    let failure = failure.in_short("the server closed before the message came");
+                    return Err(self.hush(&reply, failure, known));
                 }
             };
             let reply = Reply::part("the message", 101, &socket.headers, message);
-            let judged = self.judge(&reply, context.scope).map_err(|mut failure| {
-                failure.message = self.captures.hush_text(&reply, taken, &failure.message);
-                failure
-            });
-            match judged? {
+            let judged = self.judge(&reply, context.scope);
+            match judged.map_err(|failure| self.hush(&reply, failure, known))? {
                 Judged::Taken(captures) => return Ok(captures),
                 Judged::PassedOver(why) => {
-                    let why = self.captures.hush_text(&reply, taken, &why);
-                    *context.waiting = Some(why);
+                    context.note(self.hush(&reply, why, known).without_quotes());
                 }
             }
+        }
+    }
+
+    /// What is said of a message, without the secrets of this turn and of those before.
+    fn hush(&self, reply: &Reply, failure: Failure, known: &Known<'_>) -> Failure {
+        let failure = failure.redacted(known.redactor);
+        if known.all {
+            self.captures.hush(reply, failure)
+        } else {
+            failure
         }
     }
 
@@ -257,7 +282,14 @@ impl Hear {
 /// What one message came to.
 enum Judged {
     Taken(Vec<Capture>),
-    PassedOver(String),
+    PassedOver(Failure),
+}
+
+/// The secrets that were taken before.
+struct Known<'a> {
+    redactor: &'a Redactor,
+    /// Whether no later turn takes one.
+    all: bool,
 }
 
 fn closed(code: Option<u16>, reason: &str) -> String {

@@ -178,7 +178,8 @@ pub(super) async fn hear(
             error => {
                 let failure = Failure::from(error);
                 let message = format!("{}; {came}", failure.message);
-                Failure { message, ..failure }
+                let short = failure.message.clone();
+                Failure { message, ..failure }.in_short(short)
             }
         });
         if more? {
@@ -191,8 +192,9 @@ pub(super) async fn hear(
             *context.waiting = None;
             return Ok(rest);
         }
-        let what = format!("the other side closed before {awaited} came; {came}");
-        return Err(Failure::new(Reason::Protocol, what));
+        let short = format!("the other side closed before {awaited} came");
+        let what = format!("{short}; {came}");
+        return Err(Failure::new(Reason::Protocol, what).in_short(short));
     }
 }
 

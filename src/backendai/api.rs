@@ -234,19 +234,18 @@ pub(super) const GRAPHQL: &str = "/admin/gql";
 pub(super) fn accepted(reply: &Reply, what: &str) -> Result<Value, Failure> {
     let status = reply.answer.status;
     if !(200..300).contains(&status) {
-        let what = format!("{what} is answered {status}; {}", reply.excerpt());
-        return Err(Failure::new(reply.reason, what));
+        let short = format!("{what} is answered {status}");
+        let what = format!("{short}; {}", reply.excerpt());
+        return Err(Failure::new(reply.reason, what).in_short(short));
     }
     if reply.answer.body.is_empty() {
         return Ok(Value::Null);
     }
-    reply
-        .json(Reason::Protocol)
-        .cloned()
-        .map_err(|failure| Failure {
-            message: format!("{what}: {}", failure.message),
-            ..failure
-        })
+    reply.json(Reason::Protocol).cloned().map_err(|failure| {
+        let message = format!("{what}: {}", failure.message);
+        let short = format!("{what} is not answered with JSON");
+        Failure { message, ..failure }.in_short(short)
+    })
 }
 
 /// The `data` of a GraphQL answer. Errors come with status 200, too.
@@ -273,7 +272,7 @@ pub(super) fn answered(reply: &Reply) -> Result<Value, Failure> {
         } else {
             Reason::Assertion
         };
-        return Err(Failure::new(reason, what));
+        return Err(Failure::new(reason, what).in_short("the GraphQL call is refused"));
     }
     Ok(answer["data"].take())
 }
@@ -289,7 +288,7 @@ pub(super) fn text(answer: &Value, pointer: &str) -> Result<String, Failure> {
     let value = value.filter(|text| !text.is_empty());
     value.map(str::to_owned).ok_or_else(|| {
         let what = format!("the answer has no text at {pointer}");
-        Failure::new(Reason::Capture, what)
+        Failure::new(Reason::Capture, what).in_our_words()
     })
 }
 
@@ -313,8 +312,8 @@ mod tests {
     use super::*;
     use crate::outcome::Cause;
 
-    fn no(reason: Reason, what: &str) -> Result<Option<()>, Failure> {
-        Err(Failure::new(reason, what))
+    fn no(reason: Reason, what: impl Into<String>) -> Result<Option<()>, Failure> {
+        Err(Failure::new(reason, what.into()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -324,7 +323,7 @@ mod tests {
         let mut attempts = 0;
         let told = loop {
             attempts += 1;
-            let refusal = no(Reason::Status, &format!("mounted {attempts}"));
+            let refusal = no(Reason::Status, format!("mounted {attempts}"));
             match patience.judge(refusal).await {
                 Ok(None) => {}
                 ended => break ended.unwrap_err(),

@@ -128,8 +128,7 @@ impl Thing for Service {
             if !left && sessions(&id, api).await?.is_empty() {
                 return Ok(was_there);
             }
-            api.context
-                .note("the service still has sessions".to_owned());
+            api.context.note("the service still has sessions");
             tokio::time::sleep(LOOK).await;
         }
     }

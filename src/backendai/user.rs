@@ -103,12 +103,11 @@ impl Thing for User {
         let password = format!("Aa-{}", Uuid::new_v4().simple());
         let variables = json!({ "email": email, "props": order.props(&password) });
         let made = api.mutate("create_user", CREATE, variables).await;
-        let made = made.map_err(|mut failure| {
-            // A refusal may show what it refuses.
+        let made = made.map_err(|failure| {
+            // A refusal may show what it refuses, but no keys: there are none.
             let mut redactor = Redactor::default();
             redactor.learn(&password);
-            failure.message = redactor.redact(&failure.message);
-            failure
+            failure.searched(&redactor)
         })?;
         let id = text(&made, "/user/uuid")?;
         let answer = api.query(KEY_PAIRS, json!({ "email": email })).await?;

@@ -20,7 +20,7 @@ const REMEMBERED: usize = 100;
 #[derive(Default)]
 pub(super) struct Cookies {
     jar: CookieStore,
-    values: VecDeque<Secret>,
+    values: VecDeque<(String, Secret)>,
 }
 
 impl Cookies {
@@ -54,7 +54,7 @@ impl Cookies {
                 continue;
             };
             // Also if the jar refuses it: it was somebody's secret all the same.
-            self.remember(cookie.value());
+            self.remember(cookie.name(), cookie.value());
             if let Some(url) = url(endpoint, uri) {
                 // Refused ones are none of our business, as with any browser.
                 let _ = self.jar.insert_raw(&cookie, &url);
@@ -62,25 +62,25 @@ impl Cookies {
         }
     }
 
-    fn remember(&mut self, value: &str) {
-        let value = Secret::new(value);
-        if !self.values.contains(&value) {
-            self.values.push_back(value);
+    fn remember(&mut self, name: &str, value: &str) {
+        let cookie = (name.to_owned(), Secret::new(value));
+        if !self.values.contains(&cookie) {
+            self.values.push_back(cookie);
             if self.values.len() > REMEMBERED {
                 self.values.pop_front();
             }
         }
     }
 
-    /// The text without any value of a cookie.
-    pub(super) fn redact(&self, text: &str) -> String {
+    /// What takes their values out of texts.
+    pub(super) fn redactor(&self) -> Redactor {
         let mut redactor = Redactor::default();
-        for value in &self.values {
+        for (name, value) in &self.values {
             let value = value.expose().trim_matches('"');
-            redactor.learn(value);
-            redactor.learn(&percent_decode_str(value).decode_utf8_lossy());
+            redactor.learn_named(name, value);
+            redactor.learn_named(name, &percent_decode_str(value).decode_utf8_lossy());
         }
-        redactor.redact(text)
+        redactor
     }
 }
 
@@ -168,16 +168,19 @@ mod tests {
         let endpoint = Endpoint::parse("http://shop.example").unwrap();
         let uri = Uri::from_static("/");
         for set in [
-            "a=hush%2Fhush",
-            "b=\"so secret\"; Max-Age=0",
-            "c=else; Domain=x.example",
+            "a=hush-42%2Fhush",
+            "b=\"so secret 4711\"; Max-Age=0",
+            "c=else-0815; Domain=x.example",
+            "d=true",
         ] {
             let set = HeaderValue::from_static(set);
             cookies.keep(&endpoint, &uri, &HeaderMap::from_iter([(SET_COOKIE, set)]));
         }
         assert_eq!(
-            cookies.redact("hush%2Fhush hush/hush so secret so%20secret else, nothing"),
-            "[secret] [secret] [secret] [secret] [secret], nothing"
+            cookies.redactor().redact(
+                "hush-42%2Fhush hush-42/hush so secret 4711 so%20secret%204711 else-0815, true, d=true"
+            ),
+            "[secret] [secret] [secret] [secret] [secret], true, d=[secret]"
         );
     }
 
@@ -185,10 +188,10 @@ mod tests {
     fn a_server_that_changes_them_with_each_answer_fills_no_memory() {
         let mut cookies = Cookies::default();
         for value in 0..10 * REMEMBERED {
-            cookies.remember(&format!("value-{value}"));
-            cookies.remember("the same");
+            cookies.remember("a", &format!("value-{value}"));
+            cookies.remember("b", "the same");
         }
         assert_eq!(cookies.values.len(), REMEMBERED);
-        assert_eq!(cookies.redact("value-999"), "[secret]");
+        assert_eq!(cookies.redactor().redact("value-999"), "[secret]");
     }
 }

@@ -307,7 +307,8 @@ impl ClientError {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let failure = Self::new(error.fault(), chain(&error));
+        // Errors tell how an answer is broken, not what stands in it.
+        let failure = Self::new(error.fault(), chain(&error)).in_our_words();
         match error.effect() {
             Effect::Nothing => failure.without_effect(),
             Effect::Unknown => failure,

@@ -44,6 +44,7 @@ use self::exchange::{Connection, Incoming, Message, relative};
 use self::stopwatch::{Phase, Stopwatch};
 use self::tls::Sessions;
 use crate::event::HttpPhases;
+use crate::outcome::Failure;
 
 pub use self::dialog::{Dialog, LONGEST_LINE};
 pub use self::endpoint::{Endpoint, EndpointError};
@@ -184,10 +185,10 @@ impl Connections {
         Self::default()
     }
 
-    /// The text without the value of any cookie that a target has set.
+    /// The failure without the value of any cookie that a target has set.
     #[must_use]
-    pub fn redact(&self, text: &str) -> String {
-        self.cookies.redact(text)
+    pub fn redact(&self, failure: Failure) -> Failure {
+        failure.redacted(&self.cookies.redactor())
     }
 
     /// Closes what the last request has left open. The next one would, too.

@@ -19,6 +19,7 @@ use super::{
     Answer, Client, ClientError, Connections, Endpoint, Request, Stream, Transport, Trust, Upgrade,
 };
 use crate::event::HttpPhases;
+use crate::outcome::{Failure, Reason};
 
 const HELLO: Play = Say("HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello");
 
@@ -279,7 +280,10 @@ async fn cookies_come_back_also_with_a_websocket() {
         heard.contains("cookie: c=3\r\n") && !heard.contains("hush"),
         "{heard}"
     );
-    assert_eq!(user.connections.redact("no hush here"), "no [secret] here");
+    let told = user
+        .connections
+        .redact(Failure::new(Reason::Status, "hush is in a=hush"));
+    assert_eq!(told.message, "hush is in a=[secret]");
 }
 
 #[tokio::test]

@@ -344,7 +344,8 @@ impl Lowering<'_> {
         }
         self.longest = self.longest.max(teardown).max(timeout);
         if !built.writes.is_empty() {
-            self.visible.insert(own, built.writes.into_iter().collect());
+            let writes = built.writes.iter().cloned();
+            self.visible.insert(own, writes.collect());
         }
         let work = match (built.work, teardown) {
             (Work::Acquire { resource, .. }, Some(teardown_timeout)) => Work::Acquire {
@@ -364,6 +365,7 @@ impl Lowering<'_> {
             prerequisite: false,
             acting,
             reads,
+            writes: built.writes,
         })
     }
 

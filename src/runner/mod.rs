@@ -84,7 +84,14 @@ impl Runner {
         // In nobody's time: neither a step's nor the run's deadline is about it.
         let opening = Limits::from_now(OPENING, &stop.cancel);
         stage.prepare(&mut redactor, &opening).await;
-        let mut walk = Walk::new(self, &run, stage, redactor, &stop);
+        let mut walk = Walk::new(
+            self,
+            &run,
+            stage,
+            redactor,
+            &stop,
+            spec.case.captures_secrets(),
+        );
         let limits = Limits::from_now(spec.info.timeout, &stop.cancel);
         walk.walk(&spec.case, limits).await;
         let (verdict, failed) = walk.end();

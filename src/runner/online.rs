@@ -65,12 +65,11 @@ pub async fn requirements(spec: &Scheduled, client: &Client) -> Result<(), Faile
         };
         match result {
             Ok(done) => stage.scope.add(&step.name, done.captures),
-            Err(mut failure) => {
-                failure.message = redactor.redact(&failure.message);
+            Err(failure) => {
                 return Err(FailedStep {
                     step: step.name.clone(),
                     phase: Phase::Body,
-                    failure,
+                    failure: failure.redacted(&redactor),
                 });
             }
         }

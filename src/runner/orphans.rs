@@ -49,9 +49,8 @@ pub async fn orphans(
     let mut context = stage.context(limits.deadline, &mut http);
     let listed = race(async { resource.list(&mut context).await }, &limits, true).await;
     let listed = listed.map_err(|failure| {
-        let mut failure = stage.hush(failure);
-        failure.message = redactor.redact(&failure.message);
-        failure
+        let failure = stage.told(failure, spec.case.captures_secrets());
+        failure.redacted(&redactor)
     })?;
     let ours = |listed: Listed| ours(listed, step, spec, instance);
     Ok(listed
@@ -83,6 +82,7 @@ fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<
             run: found.id.to_owned(),
             timeout_ms: u64::try_from(DEFAULT_TEARDOWN.as_millis()).unwrap_or(u64::MAX),
             armed_at: found.made,
+            may_show_secrets: spec.case.captures_secrets(),
         },
         name: listed.name,
     })

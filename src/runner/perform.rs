@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::limits::Limits;
 use crate::client::{Client, Connections};
 use crate::event::HttpPhases;
-use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
+use crate::outcome::{Cause, Effect, Failure, Fault, Message, Reason};
 use crate::secret::Redactor;
 use crate::spec::{Context, Done, Identity, Run, Scope, Step, Target, Trace, Work, open_secret};
 use crate::text::ValueTemplate;
@@ -35,7 +35,7 @@ pub(super) struct Stage<'a> {
     /// What specs read as `${secret.NAME}` was read.
     secrets: Result<(), Failure>,
     /// What the leaf that is performed waits for.
-    waiting: Option<String>,
+    waiting: Option<Message>,
 }
 
 impl<'a> Stage<'a> {
@@ -111,10 +111,15 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The failure, with no cookie in what it says.
-    pub(super) fn hush(&self, mut failure: Failure) -> Failure {
-        failure.message = self.connections.redact(&failure.message);
-        failure
+    /// The failure, with no cookie in what it says; and if it may hold a secret that nobody could
+    /// look for, with nothing that the target said.
+    pub(super) fn told(&self, failure: Failure, may_hold_secret: bool) -> Failure {
+        let failure = if may_hold_secret {
+            failure.without_quotes()
+        } else {
+            failure
+        };
+        self.connections.redact(failure)
     }
 }
 
@@ -140,7 +145,8 @@ pub(super) async fn perform(
     let mut http = Vec::new();
     let mut retries = 0;
     stage.waiting = None;
-    let mut last_failure: Option<String> = None;
+    // Both are fit to be told, unlike what an action notes of what it waits for.
+    let (mut not_yet, mut last_failure): (Option<String>, Option<String>) = (None, None);
     stage.trace.last_request = None;
     let acting = step.acting.as_ref().map(|keys| stage.acting_as(keys));
     let mut ended = loop {
@@ -152,17 +158,17 @@ pub(super) async fn perform(
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
             Ok(done) => break Ok(done),
-            Err(failure) => stage.hush(failure),
+            Err(failure) => stage.told(failure, step.captures_secrets()),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
-                stage.waiting = Some(failure.message);
+                (stage.waiting, not_yet) = (None, Some(failure.message));
                 (every, 0)
             }
             _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
                 retrying(retries + 1, &failure);
                 last_failure = Some(failure.message);
-                stage.waiting = None;
+                (stage.waiting, not_yet) = (None, None);
                 (step.retry.delay, 1)
             }
             _ => break Err(failure),
@@ -181,14 +187,16 @@ pub(super) async fn perform(
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
-        failure.message = match (stage.waiting.take(), last_failure) {
+        let noted = stage.waiting.take();
+        let noted = noted.and_then(|noted| noted.told(step.captures_secrets()));
+        failure.message = match (noted.or(not_yet), last_failure) {
             (Some(last), _) => format!("still waiting after {duration:.1?}: {last}"),
             (None, Some(last)) => {
                 format!("no end within {duration:.1?}; the attempt before: {last}")
             }
             (None, None) => format!("no end within {duration:.1?}"),
         };
-        failure.message = stage.connections.redact(&failure.message);
+        *failure = stage.connections.redact(failure.clone());
     }
     if let Err(failure) = &mut ended {
         if step.prerequisite {
@@ -251,5 +259,5 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    Failure::new(Cause::Panic, format!("panicked: {text}"))
+    Failure::new(Cause::Panic, format!("panicked: {text}")).in_short("panicked")
 }

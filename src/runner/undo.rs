@@ -29,7 +29,7 @@ pub(super) async fn carry_out(
     };
     let mut context = stage.context(limits.deadline, http);
     let undone = race(async { undo(record, &mut context).await }, limits, true).await;
-    undone.map_err(|failure| stage.hush(failure))
+    undone.map_err(|failure| stage.told(failure, record.may_show_secrets))
 }
 
 /// What undoing proves: after a create that nobody confirmed, "not found" proves nothing yet.
@@ -60,11 +60,6 @@ pub async fn undo(
     stage.prepare(&mut redactor, &limits()).await;
     let limits = limits();
     carry_out(record, undoer, &mut stage, &limits, &mut Vec::new())
-        .map(|undone| {
-            undone.map_err(|failure| Failure {
-                message: redactor.redact(&failure.message),
-                ..failure
-            })
-        })
+        .map(|undone| undone.map_err(|failure| failure.redacted(&redactor)))
         .await
 }

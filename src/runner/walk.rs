@@ -1,11 +1,13 @@
 //! The recursion over a case, and where teardown is guaranteed: straight-line code, because every
 //! leaf returns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::limits::Limits;
@@ -17,7 +19,7 @@ use crate::journal::{JournalError, Note};
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason, Verdict, chain};
 use crate::secret::Redactor;
 use crate::spec::{
-    Case, Done, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
+    Capture, Case, Done, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
 };
 use crate::text::Lookup;
 
@@ -47,6 +49,8 @@ pub(super) struct Walk<'a> {
     stage: Stage<'a>,
     redactor: Redactor,
     stop: &'a Stop,
+    /// Whether the spec captures secrets: then what is undone may show one.
+    captures_secrets: bool,
     /// Records armed and not undone yet, outermost first.
     armed: Vec<RecordId>,
     /// The first failing leaf in tree order.
@@ -64,6 +68,7 @@ impl<'a> Walk<'a> {
         stage: Stage<'a>,
         redactor: Redactor,
         stop: &'a Stop,
+        captures_secrets: bool,
     ) -> Self {
         Self {
             runner,
@@ -71,6 +76,7 @@ impl<'a> Walk<'a> {
             stage,
             redactor,
             stop,
+            captures_secrets,
             armed: Vec::new(),
             failed: None,
             teardown_failed: None,
@@ -230,7 +236,7 @@ impl<'a> Walk<'a> {
                 run: run.clone(),
                 step: step.name.clone(),
                 attempt,
-                failure: redacted(redactor, failure.clone()),
+                failure: failure.clone().redacted(redactor),
             });
         };
         perform(step, &mut self.stage, limits, retrying).await
@@ -253,7 +259,7 @@ impl<'a> Walk<'a> {
         let record = Record {
             undo,
             step: reference(&step.name),
-            captures: std::collections::BTreeMap::new(),
+            captures: BTreeMap::new(),
             created: false,
             parent: self.armed.last().copied(),
             target: self.stage.target.name.clone(),
@@ -262,6 +268,7 @@ impl<'a> Walk<'a> {
             run: self.run.id.to_string(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             armed_at: SystemTime::now(),
+            may_show_secrets: self.captures_secrets,
         };
         self.runner
             .journal
@@ -273,10 +280,7 @@ impl<'a> Walk<'a> {
     /// Notes what a create came to; says whether something is owed.
     async fn settle_create(&self, id: RecordId, performance: &mut Performance<Done>) -> bool {
         let note = match &performance.result {
-            Ok(done) if !done.made_nothing => {
-                let open = done.captures.iter().filter(|capture| !capture.secret);
-                Note::Created(open.map(|c| (c.key.clone(), c.value.clone())).collect())
-            }
+            Ok(done) if !done.made_nothing => Note::Created(self.open(&done.captures)),
             Ok(_) => Note::Refused,
             Err(failure) if failure.effect == Effect::Nothing => Note::Refused,
             // Ambiguous: the record stands as it was armed, and the thing is found by its name.
@@ -295,6 +299,19 @@ impl<'a> Walk<'a> {
         owed
     }
 
+    /// The captures that may be written down: none that is secret, and none in which one stands.
+    fn open(&self, captures: &[Capture]) -> BTreeMap<String, Value> {
+        let mut redactor = self.redactor.clone();
+        let (secret, open): (Vec<_>, Vec<_>) = captures.iter().partition(|c| c.secret);
+        for capture in secret {
+            redactor.learn_value(&capture.value);
+        }
+        let open = open.into_iter();
+        open.filter(|capture| !redactor.finds(&capture.value.to_string()))
+            .map(|capture| (capture.key.clone(), capture.value.clone()))
+            .collect()
+    }
+
     /// Keeps what a step captured, and tells how it ended.
     fn finish(&mut self, step: &Step, phase: Phase, performance: Performance<Done>) -> Ended {
         let failure = match performance.result {
@@ -305,7 +322,7 @@ impl<'a> Walk<'a> {
                 self.stage.scope.add(&step.name, done.captures);
                 None
             }
-            Err(failure) => Some(redacted(&self.redactor, failure)),
+            Err(failure) => Some(failure.redacted(&self.redactor)),
         };
         // Only the target's failures can be allowed: a panic or a cancellation is no answer.
         let allowed =
@@ -343,7 +360,7 @@ impl<'a> Walk<'a> {
 
     /// A step that failed before it began: nothing was measured, so it counts as skipped.
     fn not_begun(&mut self, step: &Step, phase: Phase, failure: Failure) -> Ended {
-        let failure = redacted(&self.redactor, failure);
+        let failure = failure.redacted(&self.redactor);
         self.skip_step(step, &failure.message.as_str().into());
         self.fail(&step.name, phase, &failure);
         Ended::NotPassed
@@ -383,7 +400,7 @@ impl<'a> Walk<'a> {
         let (note, result, failure) = match undone {
             Ok(_) => (Note::Settled, TeardownResult::Done, None),
             Err(failure) => {
-                let failure = redacted(&self.redactor, failure);
+                let failure = failure.redacted(&self.redactor);
                 let note = Note::Tried(failure.message.clone());
                 (note, TeardownResult::Failed, Some(failure))
             }
@@ -496,11 +513,6 @@ fn describe(case: &Case) -> String {
             None => "an inner suite".to_owned(),
         },
     }
-}
-
-fn redacted(redactor: &Redactor, mut failure: Failure) -> Failure {
-    failure.message = redactor.redact(&failure.message);
-    failure
 }
 
 /// A journal that says no: our fault, and nothing was sent.

@@ -16,7 +16,7 @@ use super::trace::Trace;
 use super::undo::Undo;
 use crate::client::{Answer, Client, Connections, Dialog, Endpoint, Request, Stream, Upgrade};
 use crate::event::HttpPhases;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Message, Reason};
 
 /// Code that does one thing to the target and checks the result.
 ///
@@ -140,7 +140,7 @@ pub struct Context<'a> {
     /// Where HTTP attempts note their phases, also those of an attempt that fails.
     pub http: &'a mut Vec<HttpPhases>,
     /// What the step waits for, if it does; told when its deadline passes first.
-    pub waiting: &'a mut Option<String>,
+    pub waiting: &'a mut Option<Message>,
 }
 
 impl Context<'_> {
@@ -310,8 +310,8 @@ impl Context<'_> {
     }
 
     /// Notes what the action waits for now.
-    pub fn note(&mut self, what: String) {
-        *self.waiting = Some(what);
+    pub fn note(&mut self, what: impl Into<Message>) {
+        *self.waiting = Some(what.into());
     }
 
     /// What an answer that was not expected says of the target.

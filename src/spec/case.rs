@@ -17,6 +17,18 @@ pub enum Case {
 }
 
 impl Case {
+    /// Whether one of its steps captures a secret.
+    #[must_use]
+    pub fn captures_secrets(&self) -> bool {
+        match self {
+            Self::Step(step) => step.captures_secrets(),
+            Self::Sequence(sequence) => sequence.cases.iter().any(Self::captures_secrets),
+            Self::Wrapper(wrapper) => {
+                wrapper.setup.captures_secrets() || wrapper.inner.captures_secrets()
+            }
+        }
+    }
+
     /// Every resource in the tree, with the name of its step.
     #[must_use]
     pub fn resources(&self) -> Vec<(&str, &dyn Resource)> {
@@ -32,6 +44,12 @@ impl Case {
 }
 
 impl Step {
+    /// Whether one of its captures is a secret: until it was captured, nobody knows it.
+    #[must_use]
+    pub fn captures_secrets(&self) -> bool {
+        self.writes.iter().any(|(_, secret)| *secret)
+    }
+
     fn resource(&self) -> Option<(&str, &dyn Resource)> {
         match &self.work {
             Work::Act(_) => None,
@@ -62,6 +80,8 @@ pub struct Step {
     pub acting: Option<ValueTemplate>,
     /// The captures it needs: if one is missing, the step is skipped.
     pub reads: Vec<Read>,
+    /// The captures it leaves, and whether they are secret.
+    pub writes: Vec<(String, bool)>,
 }
 
 /// What a step does.

@@ -24,6 +24,8 @@ use crate::text::json;
 /// How long a token lives if the answer does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The longest answer that is read.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
@@ -155,7 +157,9 @@ impl Grant {
             .and_then(|answer| read(&answer));
         read.map_err(|failure| {
             let what = format!("no token from {}: {}", self.endpoint, failure.message);
-            Failure::new(failure.fault, redactor.redact(&what)).without_effect()
+            Failure::new(failure.fault, what)
+                .redacted(redactor)
+                .without_effect()
         })
     }
 
@@ -163,7 +167,7 @@ impl Grant {
         let mut request = Request::new(Method::POST, &self.path);
         request.body_limit = ANSWER_LIMIT;
         let headers = &mut request.headers;
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let form = HeaderValue::from_static(FORM);
         headers.insert(CONTENT_TYPE, form);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let agent = concat!("testerd/", env!("CARGO_PKG_VERSION"));
@@ -194,34 +198,45 @@ fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// What the token endpoint answers (RFC 6749, 5.1 and 5.2).
+/// What the token endpoint answers (RFC 6749, 5.1 and 5.2), and what others answer instead: any
+/// 2xx, an error in a success, numbers as texts, a form.
 fn read(answer: &Answer) -> Result<Fetched, Failure> {
-    let read = json::parse(&answer.body);
-    let json = read.as_deref().unwrap_or(&Value::Null);
+    let read = value(answer);
+    let json = read.as_ref().unwrap_or(&Value::Null);
     let text = |key: &str| json[key].as_str();
-    if answer.status != 200 {
+    let is_success = (200..300).contains(&answer.status);
+    if !is_success || text("error").is_some_and(|_| text("access_token").is_none()) {
         let reason = match answer.status {
             // Whatever it does not like about us or our request.
-            400 => Reason::Auth,
+            200..=299 | 400 => Reason::Auth,
             status => Reason::of_status(status),
         };
         let status = format!("it answers with status {}", answer.status);
+        let redactor = tokens_in(json);
         let said = [text("error"), text("error_description")];
-        let said = said.into_iter().flatten().map(excerpt);
+        let said = said.into_iter().flatten();
+        let said = said.map(|said| redactor.redact(&excerpt(said)));
         let what = [status].into_iter().chain(said).collect::<Vec<_>>();
         return Err(Failure::new(reason, what.join(": ")));
     }
-    let wrong = |what: &str| Err(Failure::new(Reason::Protocol, what));
+    let wrong = |what: &'static str| Err(Failure::new(Reason::Protocol, what));
     let Some(token) = text("access_token").filter(|token| !token.is_empty()) else {
-        return wrong(&match &read {
-            Ok(_) => "its answer is no JSON with an `access_token`".to_owned(),
-            Err(error) => format!("its answer is not JSON: {error}"),
-        });
+        let Err(error) = read else {
+            return wrong("its answer is no JSON with an `access_token`");
+        };
+        let what = format!("its answer is not JSON: {error}");
+        return Err(Failure::new(Reason::Protocol, what));
     };
     // It should always be there, but who leaves it out means this one.
     let kind = text("token_type").unwrap_or("bearer");
-    if !kind.eq_ignore_ascii_case("bearer") {
-        return wrong(&format!("it gives a token of type `{}`", excerpt(kind)));
+    if !["bearer", "bearertoken"].contains(&kind.to_ascii_lowercase().as_str()) {
+        // Where others have a type, a token may stand.
+        let is_word = kind.len() <= 16 && kind.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if !is_word {
+            return wrong("its `token_type` is not `bearer`");
+        }
+        let what = format!("it gives a token of type `{kind}`");
+        return Err(Failure::new(Reason::Protocol, what));
     }
     let Some(life) = life(&json["expires_in"]) else {
         return wrong("its `expires_in` is no number of seconds");
@@ -230,14 +245,38 @@ fn read(answer: &Answer) -> Result<Fetched, Failure> {
     Ok(Fetched { token, life })
 }
 
-/// Some write the number as a text.
+/// What stands in the answer, which some give as a form.
+fn value(answer: &Answer) -> Result<Value, json::Unread> {
+    let media_type = answer.headers.get(CONTENT_TYPE);
+    let media_type = media_type.map_or(&b""[..], HeaderValue::as_bytes);
+    if media_type.starts_with(FORM.as_bytes()) {
+        let pairs = url::form_urlencoded::parse(&answer.body);
+        let pairs = pairs.map(|(key, value)| (key.into_owned(), Value::from(value)));
+        return Ok(pairs.collect());
+    }
+    json::parse(&answer.body).map(json::Json::into_value)
+}
+
+/// Takes everything out of texts that may be a token in an answer.
+fn tokens_in(json: &Value) -> Redactor {
+    let mut redactor = Redactor::default();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let is_said = ["error", "error_description", "error_uri", "scope"].contains(&key.as_str());
+        if !is_said {
+            redactor.learn_value(value);
+        }
+    }
+    redactor
+}
+
+/// Some write the number as a text, or with a fraction.
 fn life(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::Null => return Some(DEFAULT_LIFE),
-        Value::String(text) => text.parse().ok(),
-        value => value.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
     };
-    seconds.map(Duration::from_secs)
+    seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
 }
 
 /// The beginning of a text, on one line.
@@ -305,11 +344,67 @@ mod tests {
             (json!({ "token_type": "Bearer", "expires_in": 3600 }), 3600),
             (json!({ "token_type": "bearer", "expires_in": "60" }), 60),
             (json!({ "expires_in": null }), 300),
+            (json!({ "expires_in": 3599.9 }), 3599),
+            (json!({ "expires_in": "3600.0" }), 3600),
+            (json!({ "expires_in": 0 }), 0),
+            (json!({ "token_type": "BearerToken" }), 300),
+            (json!({ "token_type": "BEARER", "error": null }), 300),
             (json!({}), 300),
         ] {
             let mut body = more;
             body["access_token"] = "t0ken".into();
-            assert_eq!(answer(200, &body), Ok(("t0ken".into(), life)), "{body}");
+            for status in [200, 201, 203] {
+                assert_eq!(answer(status, &body), Ok(("t0ken".into(), life)), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_may_be_a_form_or_begin_with_a_mark() {
+        for (media_type, body) in [
+            (
+                "application/x-www-form-urlencoded",
+                "access_token=t0ken&token_type=bearer",
+            ),
+            (
+                "application/x-www-form-urlencoded; charset=utf-8",
+                "expires_in=60&access_token=t0ken",
+            ),
+            ("application/json", "\u{feff}{\"access_token\":\"t0ken\"}"),
+        ] {
+            let answer = Answer {
+                status: 200,
+                headers: HeaderMap::from_iter([(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static(media_type),
+                )]),
+                body: body.into(),
+                version: Version::HTTP_11,
+                session: None,
+            };
+            assert_eq!(read(&answer).unwrap().token.expose(), "t0ken", "{body}");
+        }
+    }
+
+    /// Wherever the token stands in an answer that is no good, it is not told.
+    #[test]
+    fn a_token_in_a_broken_answer_is_not_told() {
+        const LIVE: &str = "l1ve-t0ken-4711";
+        for body in [
+            json!({ "error": "invalid_grant", "error_description": LIVE, "access_token": LIVE }),
+            json!({ "error": LIVE, "refresh_token": LIVE }),
+            json!({ "error": "no", "error_description": format!("{LIVE} is old"), "id": [LIVE] }),
+            json!({ "access_token": "Bearer", "token_type": LIVE }),
+            json!({ "access_token": LIVE, "token_type": "mac" }),
+            json!({ "access_token": LIVE, "expires_in": LIVE }),
+            json!({ "access_token": { "value": LIVE } }),
+            json!([{ "access_token": LIVE }]),
+            json!(LIVE),
+        ] {
+            for status in [200, 202, 400, 401, 500] {
+                let said = answer(status, &body).map_err(|said| said.contains(LIVE));
+                assert_ne!(said, Err(true), "{status}: {body}");
+            }
         }
     }
 
@@ -335,6 +430,16 @@ mod tests {
                 400,
                 described,
                 "auth: it answers with status 400: invalid_client: who is that",
+            ),
+            (
+                200,
+                json!({ "error": "invalid_client", "error_description": "it is locked" }),
+                "auth: it answers with status 200: invalid_client: it is locked",
+            ),
+            (
+                200,
+                json!({ "access_token": "t", "expires_in": "soon" }),
+                "protocol: its `expires_in` is no number of seconds",
             ),
             (401, json!(null), "auth: it answers with status 401"),
             (

@@ -51,6 +51,14 @@ pub struct Record {
     pub timeout_ms: u64,
     /// When it was armed; for people.
     pub armed_at: SystemTime,
+    /// Whether its spec captures secrets: what the target says of it is then told nobody, because
+    /// whoever undoes it later does not know them. Records of earlier versions do not say.
+    #[serde(default = "perhaps")]
+    pub may_show_secrets: bool,
+}
+
+fn perhaps() -> bool {
+    true
 }
 
 /// What undoing found.

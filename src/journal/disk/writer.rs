@@ -300,6 +300,7 @@ mod tests {
             run: "r".into(),
             timeout_ms: 1,
             armed_at: std::time::SystemTime::now(),
+            may_show_secrets: false,
         }
     }
 

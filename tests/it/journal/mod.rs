@@ -33,6 +33,7 @@ fn record(nth: usize) -> Record {
         run: format!("run-{nth}"),
         timeout_ms: 60_000,
         armed_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123),
+        may_show_secrets: false,
     }
 }
 

@@ -131,6 +131,7 @@ fn with_work(name: &str, work: Work) -> Step {
         prerequisite: false,
         acting: None,
         reads: Vec::new(),
+        writes: Vec::new(),
     }
 }
 

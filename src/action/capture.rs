@@ -35,7 +35,7 @@ const CAPTURES: Part = Part::shared(
     &[Key::optional(
         "*",
         SOURCE,
-        "where it is taken from; as a table, also whether it is secret",
+        "where it is taken from; several values of a JSONPath as an array; as a table, also whether it is secret",
     )
     .of(&[Part::own(&[
         Key::required("from", SOURCE, "where it is taken from"),

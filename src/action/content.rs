@@ -22,7 +22,11 @@ const EXCERPT: usize = 200;
 pub(super) const CONTENT: Part = Part::shared(
     "a content",
     &[
-        Key::optional("json", JSON, "what must stand at places in it"),
+        Key::optional(
+            "json",
+            JSON,
+            "what must stand at places in it; numbers are compared exactly, and of a key that stands twice the last one counts",
+        ),
         Key::optional("has", PLACES, "places at which there must be something"),
         Key::optional(
             "contains",
@@ -37,7 +41,7 @@ pub(super) const CONTENT: Part = Part::shared(
         Key::optional(
             "schema",
             SCHEMA,
-            "the JSON Schema that it must follow; nothing is fetched that it refers to",
+            "the JSON Schema that it must follow, with its formats; nothing is fetched that it refers to",
         ),
         Key::optional(
             "schema_file",

@@ -157,7 +157,9 @@ pub(super) async fn perform(
         // The call itself may panic too, so it is made inside the future.
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
-            Ok(done) => break Ok(done),
+            // What was made is owed whatever it told; its ids are small.
+            Ok(done) if creates => break Ok(done),
+            Ok(done) => break stage.scope.room_for(&done.captures).map(|()| done),
             Err(failure) => stage.told(failure, step.captures_secrets()),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {

@@ -201,11 +201,11 @@ impl Parser<'_, '_> {
         let mut text = String::new();
         loop {
             let begun = self.at;
-            while matches!(self.peek(), Some(byte) if byte != b'"' && byte != b'\\' && byte >= b' ')
-            {
-                self.at += 1;
-            }
-            let plain = std::str::from_utf8(&self.text[begun..self.at]).map_err(|error| {
+            let rest = &self.text[begun..];
+            let ends = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
+            let plain = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+            self.at += plain.len();
+            let plain = std::str::from_utf8(plain).map_err(|error| {
                 self.at = begun + error.valid_up_to();
                 self.wrong("a text is not UTF-8")
             })?;

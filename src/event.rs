@@ -141,7 +141,7 @@ impl RunRef {
 /// The W3C trace id of a run: made from its id, so that who knows one of them knows the other.
 #[must_use]
 pub fn trace_id(run: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, run.as_bytes());
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, run.as_bytes());
     let bytes = hash.as_ref()[..16].iter();
     let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
     digits

@@ -49,7 +49,7 @@ pub(super) const ARRIVAL: Part = Part::shared(
         Key::optional(
             "cert_valid_for",
             DURATION,
-            "how long each certificate that the server shows must still be valid",
+            "how long each certificate between the server's own and the root must still be valid; what else the server sends does not count",
         ),
     ],
 );

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use ring::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
@@ -114,17 +114,28 @@ impl Certificate {
     }
 }
 
-/// Fails unless every certificate that the server showed is valid now, and will be for so long.
+/// Fails unless every certificate between the server's own and the root is valid now, and will be
+/// for so long. What else a server sends does not count: nobody needs it.
 pub fn valid_for(session: &Session, wanted: Duration) -> Result<(), Failure> {
     let now = SystemTime::now();
-    if session.certificates.is_empty() {
+    let (used, sent) = (session.used(), session.certificates.len());
+    if used.is_empty() {
         let what = "the server showed no certificate";
         return Err(Failure::new(Reason::Assertion, what));
     }
-    session
-        .certificates
+    let checked = used
         .iter()
-        .try_for_each(|der| Certificate::read(der)?.valid_for(wanted, now))
+        .try_for_each(|der| Certificate::read(der)?.valid_for(wanted, now));
+    checked.map_err(|failure| match sent - used.len() {
+        0 => failure,
+        more => Failure {
+            message: format!(
+                "{} (of {sent} certificates that the server sends, {more} lead to no root and do not count)",
+                failure.message
+            ),
+            ..failure
+        },
+    })
 }
 
 /// Nothing is before 1970 here: nobody cares how long before, and few can write it.

@@ -2,8 +2,8 @@
 //!
 //! Pure: the caller decides date, host and content type, and must put the same bytes on the wire.
 
-use ring::digest::{SHA256, digest};
-use ring::hmac::{HMAC_SHA256, Key, sign as hmac};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign as hmac};
 
 /// The parts of a request that a signature covers. The body is not among them: its place holds
 /// the hash of nothing.

@@ -1,20 +1,21 @@
 //! From an endpoint to a pipe that something can be sent over: one address, no second choice.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::names::{Names, Unresolved};
 use super::paced::Paced;
 use super::stopwatch::{Phase, Stopwatch};
-use super::tls::Session;
+use super::tls::{Session, Tls};
+use super::transport::Family;
 
 /// Bytes in both directions, in the clear or not.
 pub(super) type Pipe = Either<Paced, TlsStream<Paced>>;
@@ -22,32 +23,39 @@ pub(super) type Pipe = Either<Paced, TlsStream<Paced>>;
 /// Resolves, connects, goes through a proxy if there is one, and shakes hands when there is a TLS
 /// configuration.
 pub(super) async fn connect(
+    names: &Names,
     endpoint: &Endpoint,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     watch: &mut Stopwatch<'_>,
 ) -> Result<(Pipe, Option<Arc<Session>>), ClientError> {
-    let tcp = reach(endpoint, watch).await?;
-    let Some(config) = tls else {
+    let tcp = reach(names, endpoint, watch).await?;
+    let Some(tls) = tls else {
         return Ok((Either::Left(tcp), None));
     };
-    let (stream, session) = shake(endpoint, tcp, config, watch).await?;
+    let (stream, session) = shake(endpoint, tcp, tls, watch).await?;
     Ok((Either::Right(stream), Some(session)))
 }
 
 /// Resolves and connects, to the endpoint or through its proxy.
 pub(super) async fn reach(
+    names: &Names,
     endpoint: &Endpoint,
     watch: &mut Stopwatch<'_>,
 ) -> Result<Paced, ClientError> {
     let proxy = endpoint.transport().proxy.as_ref();
     let first = proxy.map_or(endpoint, |proxy| &proxy.endpoint);
-    let address = if let Some(ip) = first.ip() {
-        let address = SocketAddr::new(ip, first.port());
-        of_family(endpoint, [address]).map_err(|source| ClientError::resolve(first, source))?
-    } else {
-        watch.enter(Phase::Resolve);
-        resolve(first, endpoint).await?
+    let (family, resolver) = (endpoint.transport().family, endpoint.transport().resolver);
+    let ip = match first.ip() {
+        Some(ip) => of_family(ip, family),
+        None => {
+            watch.enter(Phase::Resolve);
+            let found = names.find(first.host(), family, resolver).await;
+            // One address, no second choice: what is measured is the way there.
+            found.and_then(|found| found.into_iter().next().ok_or(Unresolved::NoName))
+        }
     };
+    let ip = ip.map_err(|source| ClientError::resolve(first, source))?;
+    let address = SocketAddr::new(ip, first.port());
     watch.enter(Phase::Connect);
     let tcp = open(address)
         .await
@@ -63,43 +71,24 @@ pub(super) async fn reach(
 pub(super) async fn shake(
     endpoint: &Endpoint,
     tcp: Paced,
-    config: Arc<ClientConfig>,
+    tls: Tls,
     watch: &mut Stopwatch<'_>,
 ) -> Result<(TlsStream<Paced>, Arc<Session>), ClientError> {
     watch.enter(Phase::Tls);
     let name = endpoint.server_name().clone();
-    let shaken = TlsConnector::from(config).connect(name, tcp);
+    let shaken = TlsConnector::from(Arc::clone(&tls.config)).connect(name, tcp);
     let stream = shaken
         .await
         .map_err(|source| ClientError::tls(endpoint, source))?;
-    let session = Session::of(stream.get_ref().1);
+    let session = Session::of(stream.get_ref().1, &tls);
     Ok((stream, Arc::new(session)))
 }
 
-/// The system puts the address that it thinks is best first.
-async fn resolve(host: &Endpoint, endpoint: &Endpoint) -> Result<SocketAddr, ClientError> {
-    let found = lookup_host((host.host(), host.port())).await;
-    found
-        .and_then(|addresses| of_family(endpoint, addresses))
-        .map_err(|source| {
-            // Without a descriptor the C library cannot ask, and says that the name is unknown.
-            let source = TcpSocket::new_v4().err().unwrap_or(source);
-            ClientError::resolve(host, source)
-        })
-}
-
-/// The first that may be used.
-fn of_family(
-    endpoint: &Endpoint,
-    addresses: impl IntoIterator<Item = SocketAddr>,
-) -> io::Result<SocketAddr> {
-    let family = endpoint.transport().family;
-    let fits = |address: &SocketAddr| family.is_none_or(|family| family.has(*address));
-    addresses.into_iter().find(fits).ok_or_else(|| {
-        let family = family.map_or(String::new(), |family| format!("{family} "));
-        let what = format!("it has no {family}address");
-        io::Error::new(io::ErrorKind::NotFound, what)
-    })
+fn of_family(ip: IpAddr, family: Option<Family>) -> Result<IpAddr, Unresolved> {
+    match family {
+        Some(family) if !family.has(ip) => Err(Unresolved::NoneOf(family)),
+        _ => Ok(ip),
+    }
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::decode::Broken;
 use super::endpoint::Endpoint;
+use super::names::Unresolved;
 use super::tls::blame;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::SecretError;
@@ -53,7 +54,7 @@ pub enum ClientError {
         /// Host and port.
         to: String,
         /// Why.
-        source: io::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// No TCP connection.
     #[error("cannot connect to {to}")]
@@ -188,8 +189,8 @@ impl ClientError {
         }
     }
 
-    pub(super) fn resolve(endpoint: &Endpoint, source: io::Error) -> Self {
-        let to = endpoint.host_port();
+    pub(super) fn resolve(endpoint: &Endpoint, source: Unresolved) -> Self {
+        let (to, source) = (endpoint.host_port(), source.into());
         Self::Resolve { to, source }
     }
 
@@ -347,7 +348,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     })
 }
 
-fn is_exhaustion(errno: Errno) -> bool {
+pub(super) fn is_exhaustion(errno: Errno) -> bool {
     [
         Errno::MFILE,
         Errno::NFILE,

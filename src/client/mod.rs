@@ -5,8 +5,8 @@
 //! It knows no deadline (the caller races it and drops it), no retry, no redirect and no meaning
 //! of a status: that is the business of the actions. Dropping [`Client::send`], or what
 //! [`Client::open`], [`Client::upgrade`] and [`Client::dial`] gave, drops everything it began, because the connection
-//! is driven inside the caller's future; only a name being resolved by the system cannot be called
-//! back.
+//! is driven inside the caller's future and names are looked up there; only the system's resolver,
+//! where it is asked for, cannot be called back.
 
 mod connect;
 mod cookies;
@@ -15,6 +15,7 @@ mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
+mod names;
 mod paced;
 mod proxy;
 mod sse;
@@ -26,23 +27,27 @@ mod tests;
 mod tls;
 mod transport;
 mod unmeasured;
+mod verifier;
 mod websocket;
+mod zone;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body_util::Full;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::sync::OnceCell;
 
 use self::connect::connect;
 use self::cookies::Cookies;
 use self::exchange::{Connection, Incoming, Message, relative};
+use self::names::Names;
 use self::stopwatch::{Phase, Stopwatch};
-use self::tls::Sessions;
+use self::tls::{Sessions, Tls};
+use self::verifier::Roots;
 use crate::event::HttpPhases;
 use crate::outcome::Failure;
 
@@ -53,7 +58,7 @@ pub use self::proxy::{Proxy, ProxyKind};
 pub use self::sse::{Event, EventStream, Parser as EventParser, TooLong};
 pub use self::stream::Stream;
 pub use self::tls::Session;
-pub use self::transport::{Family, Transport, Trust};
+pub use self::transport::{Family, Resolver, Transport, Trust};
 pub use self::websocket::{Message as WebSocketMessage, Upgrade, WebSocket};
 
 /// How long a body may be when nobody says otherwise.
@@ -220,10 +225,15 @@ fn place(endpoint: &Endpoint, speak: Speak) -> String {
     format!("{speak:?} {}", endpoint.origin())
 }
 
-/// The client: nothing but the roots that this machine trusts. One serves the whole process.
+/// The client: nothing but the roots that this machine trusts, and who looks names up. One serves
+/// the whole process.
 #[derive(Debug, Default)]
 pub struct Client {
-    roots: OnceCell<Arc<RootCertStore>>,
+    /// Those that it was given, instead of this machine's.
+    given: Option<Arc<Roots>>,
+    /// This machine's. They are locked only to be taken out and replaced.
+    machine: Mutex<Arc<OnceCell<Arc<Roots>>>>,
+    names: Arc<Names>,
 }
 
 impl Client {
@@ -238,8 +248,15 @@ impl Client {
     #[must_use]
     pub fn with_roots(roots: RootCertStore) -> Self {
         Self {
-            roots: OnceCell::new_with(Some(Arc::new(roots))),
+            given: Some(Arc::new(roots.into())),
+            ..Self::default()
         }
+    }
+
+    /// The roots of this machine are loaded again when they are needed next: some may have been
+    /// replaced or withdrawn.
+    pub fn forget_roots(&self) {
+        *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     /// Makes one attempt. The phases are noted as they end, and the last one also when the
@@ -317,6 +334,7 @@ impl Client {
             None
         };
         let way = Way {
+            names: &self.names,
             endpoint,
             tls,
             speak,
@@ -329,22 +347,27 @@ impl Client {
     }
 
     /// The TLS configuration of an endpoint.
-    async fn tls(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, ClientError> {
+    async fn tls(&self, endpoint: &Endpoint) -> Result<Tls, ClientError> {
         let transport = endpoint.transport();
-        let roots = if transport.needs_roots() {
-            let loaded = self.roots.get_or_try_init(tls::roots_of_this_machine).await;
-            Arc::clone(loaded?)
-        } else {
-            Arc::new(RootCertStore::empty())
+        let roots = match &self.given {
+            _ if !transport.needs_roots() => None,
+            Some(given) => Some(Arc::clone(given)),
+            None => {
+                let machine =
+                    Arc::clone(&self.machine.lock().unwrap_or_else(PoisonError::into_inner));
+                let loaded = machine.get_or_try_init(tls::roots_of_this_machine).await;
+                Some(Arc::clone(loaded?))
+            }
         };
-        transport.config(roots).await
+        transport.tls(roots).await
     }
 }
 
 /// How a request goes to its endpoint.
 struct Way<'a> {
+    names: &'a Names,
     endpoint: &'a Endpoint,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     speak: Speak,
 }
 
@@ -377,7 +400,7 @@ impl Way<'_> {
 
     /// A connection that speaks what it should. The clock is then at the first byte.
     async fn connect(self, watch: &mut Stopwatch<'_>) -> Result<Connection, ClientError> {
-        let (pipe, session) = connect(self.endpoint, self.tls, watch).await?;
+        let (pipe, session) = connect(self.names, self.endpoint, self.tls, watch).await?;
         watch.enter(Phase::FirstByte);
         let agreed = session.as_ref().and_then(|s| s.protocol.as_deref()) == Some(b"h2");
         let opened = match (self.speak, &session) {

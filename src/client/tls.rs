@@ -6,24 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind,
-    ProtocolVersion, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, HandshakeKind, OtherError, ProtocolVersion,
+    RootCertStore,
 };
 use rustls_native_certs::{CertificateResult, load_native_certs};
 use tokio::task::spawn_blocking;
+use x509_parser::asn1_rs::{FromDer, Oid};
 
 use super::error::ClientError;
 use super::transport::Trust;
+use super::verifier::{Roots, Verifier};
 use crate::text::{moment, rfc3339, roughly};
 
+/// How handshakes are made, and who looks at certificates in them.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+}
+
 /// What a TLS handshake came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// The version: `1.2` or `1.3`.
     pub version: &'static str,
@@ -35,10 +43,17 @@ pub struct Session {
     pub certificates: Vec<CertificateDer<'static>>,
     /// The protocol that was agreed on by ALPN.
     pub protocol: Option<Vec<u8>>,
+    verifier: Arc<Verifier>,
 }
 
 impl Session {
-    pub(super) fn of(connection: &ClientConnection) -> Self {
+    /// The certificates that lead from the server's own to a root; it may have sent others.
+    #[must_use]
+    pub fn used(&self) -> Vec<CertificateDer<'static>> {
+        self.verifier.used(&self.certificates)
+    }
+
+    pub(super) fn of(connection: &ClientConnection, tls: &Tls) -> Self {
         let suite = connection.negotiated_cipher_suite();
         let certificates = connection.peer_certificates().unwrap_or_default();
         Self {
@@ -55,6 +70,7 @@ impl Session {
                 .map(|certificate| certificate.clone().into_owned())
                 .collect(),
             protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
+            verifier: Arc::clone(&tls.verifier),
         }
     }
 }
@@ -65,13 +81,8 @@ pub(super) struct Sessions(Option<Resumption>);
 
 impl Sessions {
     /// The configuration for these protocols, with sessions to resume if that is wanted.
-    pub(super) fn configure(
-        &mut self,
-        config: &ClientConfig,
-        protocols: &[&str],
-        resume: bool,
-    ) -> Arc<ClientConfig> {
-        let mut config = config.clone();
+    pub(super) fn configure(&mut self, tls: &Tls, protocols: &[&str], resume: bool) -> Tls {
+        let mut config = (*tls.config).clone();
         config.alpn_protocols = protocols
             .iter()
             .map(|name| name.as_bytes().to_vec())
@@ -80,35 +91,33 @@ impl Sessions {
             let few = || Resumption::in_memory_sessions(8);
             config.resumption = self.0.get_or_insert_with(few).clone();
         }
-        Arc::new(config)
+        Tls {
+            config: Arc::new(config),
+            verifier: Arc::clone(&tls.verifier),
+        }
     }
 }
 
 /// Builds what these settings say. Reads files, so not for a thread that others wait for.
-pub(super) fn configure(
-    trust: &Trust,
-    machine: Arc<RootCertStore>,
-) -> Result<ClientConfig, ClientError> {
-    let provider = Arc::new(ring::default_provider());
+pub(super) fn configure(trust: &Trust, machine: Option<Arc<Roots>>) -> Result<Tls, ClientError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[_] = if trust.only_1_3 {
         &[&TLS13]
     } else {
         &[&TLS13, &TLS12]
     };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(ClientError::roots)?;
-    let builder = if trust.anybody {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-    } else {
-        let roots = match &trust.ca_file {
-            Some(file) => Arc::new(roots_of(file)?),
-            None => machine,
-        };
-        builder.with_root_certificates(roots)
+    let roots = match &trust.ca_file {
+        _ if trust.anybody => None,
+        Some(file) => Some(Arc::new(roots_of(file)?)),
+        // Nobody is trusted where nobody is known.
+        None => Some(machine.unwrap_or_else(|| Arc::new(RootCertStore::empty().into()))),
     };
+    let verifier = Arc::new(Verifier::new(roots));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(ClientError::roots)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
     let mut config = match (&trust.cert_file, &trust.key_file) {
         (Some(chain), Some(key)) => {
             let certificates = certificates_of(chain)?;
@@ -121,7 +130,10 @@ pub(super) fn configure(
         _ => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
-    Ok(config)
+    Ok(Tls {
+        config: Arc::new(config),
+        verifier,
+    })
 }
 
 /// What the system says of a file is not among the causes of an error about PEM.
@@ -141,71 +153,25 @@ fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientEr
     }
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates_of(file)? {
-        let added = roots.add(certificate);
-        added.map_err(|source| ClientError::file(file, source))?;
-    }
-    Ok(roots)
+fn roots_of(file: &Path) -> Result<Roots, ClientError> {
+    let roots = Roots::of(certificates_of(file)?);
+    roots.map_err(|source| ClientError::file(file, source))
 }
 
 /// The roots of this machine. Some hundred files may be read, so on a thread of its own.
-pub(super) async fn roots_of_this_machine() -> Result<Arc<RootCertStore>, ClientError> {
+pub(super) async fn roots_of_this_machine() -> Result<Arc<Roots>, ClientError> {
     let roots = spawn_blocking(|| usable(load_native_certs())).await;
     roots.map_err(ClientError::roots)?.map(Arc::new)
 }
 
 /// A broken root among good ones only means that what it signed is not trusted; without any, every
 /// target would look broken.
-fn usable(found: CertificateResult) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
+fn usable(found: CertificateResult) -> Result<Roots, ClientError> {
+    let roots = Roots::of_the_good(found.certs);
     match (roots.is_empty(), found.errors.into_iter().next()) {
         (false, _) => Ok(roots),
         (true, Some(error)) => Err(ClientError::roots(error)),
         (true, None) => Err(ClientError::roots("there are none")),
-    }
-}
-
-/// Trusts whoever holds the key of the certificate that he shows.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -229,9 +195,16 @@ pub(super) fn blame(wrong: &CertificateError) -> String {
             expected,
             presented,
         } => {
+            let wanted = expected;
             let expected = expected.to_str();
             if presented.is_empty() {
                 return format!("the certificate is for nobody, expected {expected}");
+            }
+            let dns = format!("DnsName(\"{expected}\")");
+            if matches!(wanted, ServerName::IpAddress(_)) && presented.contains(&dns) {
+                return format!(
+                    "the certificate is for the DNS name {expected}, not for the address"
+                );
             }
             let names: Vec<_> = presented.iter().take(10).map(|name| bare(name)).collect();
             let more = if presented.len() > names.len() {
@@ -245,8 +218,71 @@ pub(super) fn blame(wrong: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             "nobody who is trusted has signed the certificate".to_owned()
         }
-        other => format!("the certificate is refused: {other}"),
+        CertificateError::Expired => "the certificate has expired".to_owned(),
+        CertificateError::NotValidYet => "the certificate is not valid yet".to_owned(),
+        CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
+        CertificateError::BadSignature => {
+            "the certificate is not signed by whom it names".to_owned()
+        }
+        CertificateError::Revoked => "the certificate was revoked".to_owned(),
+        CertificateError::UnhandledCriticalExtension => {
+            "the certificate has a critical extension that is not known".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id,
+            ..
+        } => format!(
+            "the certificate is signed with {}, which is not taken",
+            algorithm(signature_algorithm_id)
+        ),
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id,
+            public_key_algorithm_id,
+        } => format!(
+            "the certificate is signed with {} by a key for {}, which is not taken",
+            algorithm(signature_algorithm_id),
+            algorithm(public_key_algorithm_id)
+        ),
+        // webpki names what it misses in a word.
+        CertificateError::Other(OtherError(other)) => {
+            format!("the certificate is refused: {}", words(&other.to_string()))
+        }
+        _ => "the certificate is refused".to_owned(),
     }
+}
+
+/// What an algorithm is called, or its number.
+fn algorithm(id: &[u8]) -> String {
+    let Ok((_, oid)) = Oid::from_der(id) else {
+        return "an algorithm that cannot be read".to_owned();
+    };
+    match oid.to_id_string().as_str() {
+        "1.2.840.113549.1.1.4" => "RSA and MD5".to_owned(),
+        "1.2.840.113549.1.1.5" => "RSA and SHA-1".to_owned(),
+        "1.2.840.113549.1.1.1" => "RSA".to_owned(),
+        "1.2.840.113549.1.1.10" => "RSA-PSS".to_owned(),
+        "1.2.840.113549.1.1.11" => "RSA and SHA-256".to_owned(),
+        "1.2.840.10040.4.3" => "DSA and SHA-1".to_owned(),
+        "1.2.840.10045.4.1" => "ECDSA and SHA-1".to_owned(),
+        "1.2.840.10045.2.1" => "ECDSA".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        number => format!("the algorithm {number}"),
+    }
+}
+
+/// `UnsupportedCertVersion` as words.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() && !text.ends_with(' ') {
+            text.push(' ');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
 }
 
 /// The name in `DnsName("shop.example")` or `IpAddress(192.0.2.1)`.

@@ -5,18 +5,18 @@
 
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::task::spawn_blocking;
 
 use super::error::ClientError;
 use super::proxy::Proxy;
-use super::tls;
+use super::tls::{self, Tls};
+use super::verifier::Roots;
 
 /// Which addresses of a name are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub(super) fn has(self, address: SocketAddr) -> bool {
+    pub(super) fn has(self, address: IpAddr) -> bool {
         match self {
             Self::V4 => address.is_ipv4(),
             Self::V6 => address.is_ipv6(),
@@ -43,6 +43,16 @@ impl fmt::Display for Family {
             Self::V6 => "IPv6",
         })
     }
+}
+
+/// Who looks names up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resolver {
+    /// We do, in the files of this machine and at its name servers.
+    #[default]
+    Own,
+    /// The system, which may know other sources.
+    System,
 }
 
 /// Whom to trust, and who we are.
@@ -80,23 +90,34 @@ impl Trust {
 
 type Stamp = Vec<Option<(SystemTime, u64)>>;
 
+/// A configuration, and what it was made of.
+#[derive(Debug)]
+struct Loaded {
+    stamp: Stamp,
+    machine: Option<Arc<Roots>>,
+    tls: Tls,
+}
+
 /// How the connections to a target are made.
 #[derive(Debug, Default)]
 pub struct Transport {
     /// Which addresses are used; without it the first that the system names.
     pub family: Option<Family>,
+    /// Who looks its name up.
+    pub resolver: Resolver,
     /// Through whom.
     pub proxy: Option<Proxy>,
     /// For `https` and `tls`.
     pub trust: Trust,
-    loaded: Mutex<Option<(Stamp, Arc<ClientConfig>)>>,
+    loaded: Mutex<Option<Loaded>>,
     /// The way to others, made once: sessions are resumed only in the same configuration.
     elsewhere: OnceLock<Arc<Self>>,
 }
 
 impl PartialEq for Transport {
     fn eq(&self, other: &Self) -> bool {
-        (self.family, &self.proxy, &self.trust) == (other.family, &other.proxy, &other.trust)
+        let of = |one: &Self| (one.family, one.resolver);
+        of(self) == of(other) && (&self.proxy, &self.trust) == (&other.proxy, &other.trust)
     }
 }
 
@@ -108,6 +129,7 @@ impl Transport {
     pub fn new(family: Option<Family>, proxy: Option<Proxy>, trust: Trust) -> Self {
         Self {
             family,
+            resolver: Resolver::default(),
             proxy,
             trust,
             loaded: Mutex::default(),
@@ -128,8 +150,7 @@ impl Transport {
         if trust == self.trust {
             return Arc::clone(self);
         }
-        let made = || Arc::new(Self::new(self.family, self.proxy.clone(), trust));
-        Arc::clone(self.elsewhere.get_or_init(made))
+        Arc::clone(self.elsewhere.get_or_init(|| self.trusting(trust)))
     }
 
     /// The same way, but the certificate has to name somebody else.
@@ -139,26 +160,38 @@ impl Transport {
             server_name: Some(name),
             ..self.trust.clone()
         };
-        Arc::new(Self::new(self.family, self.proxy.clone(), trust))
+        self.trusting(trust)
+    }
+
+    fn trusting(&self, trust: Trust) -> Arc<Self> {
+        Arc::new(Self::new(self.family, self.proxy.clone(), trust).looking_up(self.resolver))
+    }
+
+    /// The same way, its names looked up by this one.
+    #[must_use]
+    pub fn looking_up(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     /// The TLS configuration, without protocols and without resumption.
-    pub(super) async fn config(
-        &self,
-        roots: Arc<RootCertStore>,
-    ) -> Result<Arc<ClientConfig>, ClientError> {
+    pub(super) async fn tls(&self, machine: Option<Arc<Roots>>) -> Result<Tls, ClientError> {
         let stamp = self.trust.stamp();
         let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, config)) = &*loaded()
-            && *known == stamp
+        if let Some(known) = &*loaded()
+            && known.stamp == stamp
+            && known.machine.as_ref().map(Arc::as_ptr) == machine.as_ref().map(Arc::as_ptr)
         {
-            return Ok(Arc::clone(config));
+            return Ok(known.tls.clone());
         }
-        let trust = self.trust.clone();
-        let config = spawn_blocking(move || tls::configure(&trust, roots)).await;
-        let config = Arc::new(config.map_err(ClientError::roots)??);
-        *loaded() = Some((stamp, Arc::clone(&config)));
-        Ok(config)
+        let (trust, roots) = (self.trust.clone(), machine.clone());
+        let tls = spawn_blocking(move || tls::configure(&trust, roots)).await;
+        let tls = tls.map_err(ClientError::roots)??;
+        *loaded() = Some(Loaded {
+            stamp,
+            machine,
+            tls: tls.clone(),
+        });
+        Ok(tls)
     }
 
     /// Whether this machine's roots are needed.

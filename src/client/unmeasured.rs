@@ -15,6 +15,7 @@ use super::connect::reach;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
 use super::exchange::{Connection, absolute};
+use super::names::Names;
 use super::proxy::{Proxy, ProxyKind};
 use super::stopwatch::Stopwatch;
 use super::stream::Stream;
@@ -40,7 +41,7 @@ impl Client {
         if let (Some(proxy), false) = (&endpoint.transport().proxy, endpoint.is_tls())
             && proxy.kind == ProxyKind::Http
         {
-            return forwarded(endpoint, request, proxy).await;
+            return forwarded(&self.names, endpoint, request, proxy).await;
         }
         let mut connections = Connections::new();
         let mut phases = HttpPhases::default();
@@ -53,6 +54,7 @@ impl Client {
 
 /// Makes a request in the clear of a proxy, who makes it of the endpoint.
 async fn forwarded(
+    names: &Names,
     endpoint: &Endpoint,
     request: Request,
     proxy: &Proxy,
@@ -69,9 +71,10 @@ async fn forwarded(
     message.headers_mut().extend(login);
 
     let way = Transport::new(endpoint.transport().family, None, Trust::default());
+    let way = way.looking_up(endpoint.transport().resolver);
     let hop = proxy.endpoint.as_ref().clone().via(Arc::new(way));
     let mut phases = HttpPhases::default();
-    let tcp = reach(&hop, &mut Stopwatch::start(&mut phases)).await?;
+    let tcp = reach(names, &hop, &mut Stopwatch::start(&mut phases)).await?;
     let broken = |source| ClientError::answer(endpoint, source);
     let mut connection = Connection::http1(Either::Left(tcp)).await.map_err(broken)?;
     let head = connection.request(message).await;

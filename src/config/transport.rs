@@ -1,9 +1,10 @@
-//! The keys of a target that say how it is reached: `address_family`, `proxy` and `[tls]`.
+//! The keys of a target that say how it is reached: `address_family`, `resolver`, `proxy` and
+//! `[tls]`.
 
 use rustls::pki_types::ServerName;
 
 use super::targets::read_secret;
-use crate::client::{Endpoint, Family, Proxy, ProxyKind, Transport, Trust};
+use crate::client::{Endpoint, Family, Proxy, ProxyKind, Resolver, Transport, Trust};
 use crate::text::{Fields, Raw};
 
 /// Reads them; what is wrong is noted, and left out.
@@ -25,9 +26,20 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Transport {
         }
         family
     });
+    let resolver = fields.string("resolver").map_or(Resolver::Own, |text| {
+        match text.as_str() {
+            "own" => {}
+            "system" => return Resolver::System,
+            _ => {
+                let what = format!("`{text}` is not who could look names up");
+                fields.problem("resolver", what, "write \"own\" or \"system\"");
+            }
+        }
+        Resolver::Own
+    });
     let proxy = read_proxy(fields);
     let trust = fields.table("tls").map(read_trust).unwrap_or_default();
-    Transport::new(family, proxy, trust)
+    Transport::new(family, proxy, trust).looking_up(resolver)
 }
 
 const PROXY_HELP: &str = "write \"http://proxy.example:3128\" or \"socks5://proxy.example:1080\", \

@@ -132,6 +132,7 @@ impl Dispatch {
     /// Other work takes the place of this. What runs goes on to its end, with the places it has;
     /// who waits goes on waiting, in the same order, unless it is no part of the work any more.
     pub(super) fn renew(&mut self, work: Work) {
+        self.runner.client.forget_roots();
         let pools = Pools::new(&work.pools);
         let mut permits = Permits::new(&work.pools);
         let mut entries = entries(work.scheduled, &pools);

@@ -4,6 +4,7 @@
 //! What a resolver can do is in `servers::names`: it takes a machine of its own.
 
 mod answers;
+mod certificates;
 mod descriptors;
 pub(crate) mod floods;
 mod handshakes;

@@ -357,6 +357,72 @@ fn a_name_that_moves_is_followed() {
     came("127.0.0.12");
 }
 
+/// Name servers that say nothing, many who wait for them, and somebody who asks for nothing of the
+/// kind: he passes, and the page is there.
+#[test]
+fn names_that_hang_are_nobody_elses_trouble() {
+    let Some(mut machine) = Machine::start() else {
+        return;
+    };
+    machine.resolver("nameserver 127.0.0.54\noptions timeout:30\n");
+    let hosts: Vec<_> = (0..700)
+        .map(|n| format!("\"h{n}.slow.example:1\""))
+        .collect();
+    let hosts = format!("[{{\"targets\": [{}]}}]", hosts.join(","));
+    std::fs::write(machine.path("slow.json"), hosts).unwrap();
+    machine.configure("http://127.0.0.11", "", "timeout = \"20s\"");
+    let config = std::fs::read_to_string(machine.path("testerd.toml")).unwrap();
+    let config = config
+        .replace("127.0.0.1:0", "127.0.0.1:9900")
+        .replace("[tester]\n", "[tester]\nconcurrency = 800\n")
+        + "[target.slow]\ntype = \"http\"\ntargets_file = \"slow.json\"\n\
+           [[probe]]\ntarget = \"slow\"\ninterval = \"1s\"\n";
+    std::fs::write(machine.path("testerd.toml"), config).unwrap();
+    let (program, config) = (env!("CARGO_BIN_EXE_testerd"), machine.path("testerd.toml"));
+    machine.order(&format!(
+        "{program} serve --config.file {} & daemon=$!",
+        config.display()
+    ));
+    // A page that does not come within five seconds is an empty one.
+    let page = "python3 -c 'import urllib.request as u; \
+         print(u.urlopen(\"http://127.0.0.1:9900/metrics\", timeout=5).read().decode())' 2>/dev/null; \
+         echo; echo end";
+    let scrape = |machine: &mut Machine, name: &str, part: &str| {
+        machine.order(page);
+        let lines: Vec<_> = std::iter::repeat_with(|| machine.line())
+            .take_while(|line| line != "end")
+            .collect();
+        let of = |line: &&String| line.starts_with(name) && line.contains(part);
+        let values = lines
+            .iter()
+            .filter(of)
+            .filter_map(|line| line.rsplit_once(' '));
+        values
+            .map(|(_, value)| value.parse::<f64>().unwrap())
+            .sum::<f64>()
+    };
+    eventually("they all hang", || {
+        (scrape(&mut machine, "testerd_permits_in_use", "") > 690.0).then_some(())
+    });
+    let (ours, read) = (
+        "target=\"t\"",
+        "testerd_config_last_reload_success_timestamp_seconds",
+    );
+    let (before, loaded) = (
+        scrape(&mut machine, "testerd_runs_total", ours),
+        scrape(&mut machine, read, ""),
+    );
+    machine.order("kill -HUP $daemon");
+    eventually("the configuration is read again", || {
+        (scrape(&mut machine, read, "") > loaded).then_some(())
+    });
+    eventually("somebody is looked at", || {
+        (scrape(&mut machine, "testerd_runs_total", ours) > before + 10.0).then_some(())
+    });
+    let failed = scrape(&mut machine, "testerd_run_failures_total", ours);
+    assert!(failed < 1.0, "{failed} runs have failed");
+}
+
 fn last_line(file: &Path) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().last().map(str::to_owned)

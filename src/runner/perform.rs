@@ -157,9 +157,7 @@ pub(super) async fn perform(
         // The call itself may panic too, so it is made inside the future.
         let attempt = async { step.work.action().perform(&mut context).await };
         let failure = match race(attempt, limits, !creates).await {
-            // What was made is owed whatever it told; its ids are small.
-            Ok(done) if creates => break Ok(done),
-            Ok(done) => break stage.scope.room_for(&done.captures).map(|()| done),
+            Ok(done) => break kept(done, &stage.scope, creates),
             Err(failure) => stage.told(failure, step.captures_secrets()),
         };
         let (pause, retry) = match (failure.not_yet, step.poll) {
@@ -214,6 +212,15 @@ pub(super) async fn perform(
         retries,
         http,
     }
+}
+
+/// What a leaf did, if there is room for what it captured. What was made is owed whatever it told,
+/// and its ids are small.
+fn kept(done: Done, scope: &Scope, creates: bool) -> Result<Done, Failure> {
+    if !creates {
+        scope.room_for(&done.captures)?;
+    }
+    Ok(done)
 }
 
 /// A second attempt is for the target's faults; a second create only for what certainly made

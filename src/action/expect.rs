@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Version};
+use http::{HeaderMap, HeaderName};
 use regex::Regex;
 use serde_json::Value;
 
@@ -112,14 +112,7 @@ impl Reply {
         headers: &HeaderMap,
         body: impl Into<Bytes>,
     ) -> Self {
-        let (headers, body) = (headers.clone(), body.into());
-        let answer = Answer {
-            status,
-            headers,
-            body,
-            version: Version::default(),
-            session: None,
-        };
+        let answer = Answer::part(status, headers.clone(), body.into());
         Self {
             noun,
             ..Self::new(answer, Duration::ZERO, Reason::of_status(status))

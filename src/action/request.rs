@@ -16,7 +16,9 @@ use super::kind::{ANY, FILE, HEADERS, INTEGER, Kind, PATH, TABLES, TEXT};
 use super::manner::{HTTP_VERSION, Manner, REUSE, TLS_RESUME};
 use super::multipart::{FORM_PART, Form, FormPart, content_of};
 use super::refused;
-use crate::client::{DEFAULT_BODY_LIMIT, Endpoint, Request, Stream, Upgrade};
+use crate::client::{
+    DEFAULT_BODY_LIMIT, DEFAULT_MESSAGE_LIMIT, Endpoint, Request, Stream, Upgrade,
+};
 use crate::outcome::{Cause, Failure};
 use crate::spec::{Context, Place};
 use crate::text::json::exact_some;
@@ -41,7 +43,7 @@ pub(super) const PLACE: Part = Part::shared(
             INTEGER,
             "the most bytes that an answer may have, at most 1 GiB",
         )
-        .default("8 MiB"),
+        .default("8 MiB; of an event or a message 512 KiB"),
     ],
 );
 
@@ -178,6 +180,17 @@ impl RequestTemplate {
         let request = Self::read_list(fields, method)?;
         let manner = request.manner.staying();
         Some(Self { manner, ..request })
+    }
+
+    /// The same for an answer that is read as it comes: an event or message may be so long if
+    /// nobody says otherwise.
+    pub(super) fn in_pieces(self, fields: &mut Fields<'_, '_>) -> Self {
+        let body_limit = if fields.has("body_limit") {
+            self.body_limit
+        } else {
+            DEFAULT_MESSAGE_LIMIT
+        };
+        Self { body_limit, ..self }
     }
 
     fn read_sending(

@@ -98,7 +98,7 @@ pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
         .map(Captures::read)
         .unwrap_or_default();
     let reconnect = fields.flag("reconnect");
-    let request = RequestTemplate::read(fields, http::Method::GET)?;
+    let request = RequestTemplate::read(fields, http::Method::GET)?.in_pieces(fields);
     Some(Built {
         writes: captures.writes(),
         recorded: Vec::new(),
@@ -132,9 +132,9 @@ impl Filter {
 
     /// Why it does not pick this event, if it does not.
     fn passes_over(&self, event: &Heard<'_>) -> Result<Option<Failure>, Failure> {
-        let name = excerpt(&event.event.name);
+        let name = excerpt(&event.name);
         let over = |what: String| Failure::new(Reason::Assertion, what);
-        if !self.names.is_empty() && !self.names.contains(&event.event.name) {
+        if !self.names.is_empty() && !self.names.contains(&event.name) {
             return Ok(Some(over(format!("`{name}`"))));
         }
         let differs = self.content.differs(&event.reply, event.scope)?;
@@ -151,7 +151,7 @@ impl Filter {
 
 /// One event, to be looked at.
 struct Heard<'a> {
-    event: &'a Event,
+    name: String,
     reply: Reply,
     scope: &'a Scope,
 }
@@ -166,7 +166,7 @@ impl Action for Sse {
                 context.note(Message::searched(self.waiting(&passed)));
                 let failure = match stream.next().await {
                     Ok(Some(event)) => {
-                        if let Some(done) = self.hear(&event, &stream, context, &mut passed)? {
+                        if let Some(done) = self.hear(event, &stream, context, &mut passed)? {
                             return Ok(done);
                         }
                         continue;
@@ -232,15 +232,15 @@ impl Sse {
     /// Looks at one event; the step is done when it is the one.
     fn hear(
         &self,
-        event: &Event,
+        event: Event,
         stream: &EventStream,
         context: &Context<'_>,
         passed: &mut Passed,
     ) -> Result<Option<Done>, Failure> {
-        let (stream, data) = (stream.stream(), event.data.clone());
+        let stream = stream.stream();
         let heard = Heard {
-            event,
-            reply: Reply::part("the data", stream.status, &stream.headers, data),
+            name: event.name,
+            reply: Reply::part("the data", stream.status, &stream.headers, event.data),
             scope: context.scope,
         };
         let judged = self.judge(&heard);
@@ -263,7 +263,7 @@ impl Sse {
         if let Some(fail_on) = &self.fail_on
             && fail_on.passes_over(heard)?.is_none()
         {
-            let (name, data) = (excerpt(&heard.event.name), heard.reply.excerpt());
+            let (name, data) = (excerpt(&heard.name), heard.reply.excerpt());
             let what = format!("the event `{name}` came; {data}");
             let short = "an event of `fail_on` came";
             return Err(Failure::new(Reason::Assertion, what).in_short(short));

@@ -98,7 +98,7 @@ pub fn build(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Option<Built> {
         turn.finish();
         exchange.push(read);
     }
-    let request = RequestTemplate::read_bare(fields)?;
+    let request = RequestTemplate::read_bare(fields)?.in_pieces(fields);
     Some(Built {
         writes,
         recorded: Vec::new(),

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use cookie_store::{CookieStore, RawCookie};
+use cookie_store::{Cookie, CookieStore, RawCookie, StoreAction};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
@@ -16,10 +16,26 @@ use crate::secret::{Redactor, Secret};
 /// So many values are known as secrets, the latest ones: a server may change them with each answer.
 const REMEMBERED: usize = 100;
 
+/// What the values take that are known as secrets, at most.
+const LONGEST_REMEMBERED: usize = 128 * 1024;
+
+/// A cookie whose name and value are longer is refused, as browsers do (RFC 6265bis, 5.7). With its
+/// attributes it may have twice as much: the jar keeps the whole text.
+const LONGEST: usize = 4096;
+
+/// So many are kept of one domain, and so many of all; another one takes the place of the oldest.
+const OF_A_DOMAIN: usize = 50;
+const OF_ALL: usize = 150;
+
+/// Which cookie it is: domain, path and name.
+type Key = (String, String, String);
+
 /// A jar, and what must not be shown of it.
 #[derive(Default)]
 pub(super) struct Cookies {
     jar: CookieStore,
+    /// Those in the jar, the oldest first.
+    ages: VecDeque<Key>,
     values: VecDeque<(String, Secret)>,
 }
 
@@ -55,20 +71,71 @@ impl Cookies {
             };
             // Also if the jar refuses it: it was somebody's secret all the same.
             self.remember(cookie.name(), cookie.value());
-            if let Some(url) = url(endpoint, uri) {
-                // Refused ones are none of our business, as with any browser.
-                let _ = self.jar.insert_raw(&cookie, &url);
+            let pair = cookie.name().len() + cookie.value().len();
+            let is_too_long = pair > LONGEST || header.len() > 2 * LONGEST;
+            if let (Some(url), false) = (url(endpoint, uri), is_too_long) {
+                self.insert(&cookie, &url);
             }
+        }
+    }
+
+    /// Refused ones are none of our business, as with any browser.
+    fn insert(&mut self, cookie: &RawCookie<'_>, url: &Url) {
+        let Ok(cookie) = Cookie::try_from_raw_cookie(cookie, url) else {
+            return;
+        };
+        let cookie = cookie.into_owned();
+        let key = (
+            String::from(&cookie.domain),
+            String::from(&cookie.path),
+            cookie.name().to_owned(),
+        );
+        match self.jar.insert(cookie, url) {
+            Ok(StoreAction::Inserted) => {
+                self.ages.push_back(key);
+                self.make_room();
+            }
+            Ok(StoreAction::ExpiredExisting) => {
+                self.jar.remove(&key.0, &key.1, &key.2);
+                self.ages.retain(|other| *other != key);
+            }
+            Ok(StoreAction::UpdatedExisting) | Err(_) => {}
+        }
+    }
+
+    /// Forgets the oldest where there are too many.
+    fn make_room(&mut self) {
+        let Some((newest, _, _)) = self.ages.back() else {
+            return;
+        };
+        let of_domain = self.ages.iter().filter(|(domain, _, _)| domain == newest);
+        let oldest = if of_domain.count() > OF_A_DOMAIN {
+            self.ages.iter().position(|(domain, _, _)| domain == newest)
+        } else {
+            (self.ages.len() > OF_ALL).then_some(0)
+        };
+        let oldest = oldest.and_then(|oldest| self.ages.remove(oldest));
+        if let Some((domain, path, name)) = oldest {
+            self.jar.remove(&domain, &path, &name);
         }
     }
 
     fn remember(&mut self, name: &str, value: &str) {
         let cookie = (name.to_owned(), Secret::new(value));
-        if !self.values.contains(&cookie) {
-            self.values.push_back(cookie);
-            if self.values.len() > REMEMBERED {
-                self.values.pop_front();
-            }
+        if self.values.contains(&cookie) {
+            return;
+        }
+        self.values.push_back(cookie);
+        let length = |values: &VecDeque<(String, Secret)>| -> usize {
+            let values = values.iter();
+            values
+                .map(|(name, value)| name.len() + value.expose().len())
+                .sum()
+        };
+        while self.values.len() > REMEMBERED
+            || (self.values.len() > 1 && length(&self.values) > LONGEST_REMEMBERED)
+        {
+            self.values.pop_front();
         }
     }
 
@@ -182,6 +249,74 @@ mod tests {
             ),
             "[secret] [secret] [secret] [secret] [secret], true, d=[secret]"
         );
+    }
+
+    #[test]
+    fn a_jar_keeps_the_latest_of_each_domain() {
+        let rows: [(usize, usize, usize); 4] = [
+            // Domains, cookies of each, and how many are left in all.
+            (1, OF_A_DOMAIN, OF_A_DOMAIN),
+            (1, 1000, OF_A_DOMAIN),
+            (2, 60, 2 * OF_A_DOMAIN),
+            (20, 30, OF_ALL),
+        ];
+        for (domains, count, left) in rows {
+            let mut cookies = Cookies::default();
+            let uri = Uri::from_static("/");
+            for domain in 0..domains {
+                let endpoint = Endpoint::parse(&format!("http://shop-{domain}.example")).unwrap();
+                for number in 0..count {
+                    let set = HeaderValue::try_from(format!("c{number}=v")).unwrap();
+                    cookies.keep(&endpoint, &uri, &HeaderMap::from_iter([(SET_COOKIE, set)]));
+                }
+                let mut headers = HeaderMap::new();
+                cookies.add(&endpoint, &uri, &mut headers);
+                let sent = headers[COOKIE].to_str().unwrap();
+                let latest = format!("c{}=v", count - 1);
+                assert!(sent.split("; ").any(|cookie| cookie == latest), "{sent}");
+            }
+            assert_eq!(cookies.jar.iter_any().count(), left, "{domains} {count}");
+            assert_eq!(cookies.ages.len(), left, "{domains} {count}");
+        }
+    }
+
+    #[test]
+    fn long_cookies_are_refused_and_what_is_taken_back_makes_room() {
+        let long = |length: usize| format!("a={}", "x".repeat(length - 1));
+        let attribute = |length: usize| format!("a=1; x={}", "y".repeat(length));
+        for (set, is_kept) in [
+            (long(LONGEST), true),
+            (long(LONGEST + 1), false),
+            (attribute(LONGEST), true),
+            (attribute(2 * LONGEST), false),
+        ] {
+            let (http, length) = ("http://shop.example/", set.len());
+            assert_eq!(!sent(&[&set], http, http).is_empty(), is_kept, "{length}");
+        }
+        let mut cookies = Cookies::default();
+        let endpoint = Endpoint::parse("http://shop.example").unwrap();
+        for number in 0..10 * OF_A_DOMAIN {
+            for set in [format!("c{number}=v"), format!("c{number}=; Max-Age=0")] {
+                let set = HeaderValue::try_from(set).unwrap();
+                let headers = HeaderMap::from_iter([(SET_COOKIE, set)]);
+                cookies.keep(&endpoint, &Uri::from_static("/"), &headers);
+            }
+        }
+        assert_eq!((cookies.ages.len(), cookies.jar.iter_any().count()), (0, 0));
+    }
+
+    #[test]
+    fn values_that_are_known_as_secrets_are_bounded_in_bytes_too() {
+        let mut cookies = Cookies::default();
+        for value in 0..REMEMBERED {
+            cookies.remember(
+                "a",
+                &format!("{value}{}", "x".repeat(LONGEST_REMEMBERED / 4)),
+            );
+        }
+        assert_eq!(cookies.values.len(), 3);
+        cookies.remember("a", &"y".repeat(2 * LONGEST_REMEMBERED));
+        assert_eq!(cookies.values.len(), 1, "the latest one always");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::StreamingDecoder;
 
+use super::room::{Crowded, Share};
+use super::stream::LONGEST_GROWTH;
 use crate::offload::{Waited, offload};
 
 /// What we say that we understand.
@@ -16,6 +18,9 @@ pub(super) const ACCEPTED: &str = "gzip, br, zstd";
 /// The longest window of zstd that a content coding may have (RFC 9659): so much is unpacked before
 /// the first byte is seen, whatever the limit.
 const ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
+
+/// So much is unpacked at once.
+const PIECE: usize = 32 * 1024;
 
 /// Why a body could not be unpacked.
 #[derive(Debug)]
@@ -26,13 +31,21 @@ pub(super) enum Broken {
     Garbage(io::Error),
     /// It is longer than the limit.
     TooLong,
+    /// There is no room for it.
+    Crowded,
 }
 
 /// So short a body is unpacked at once: it takes a few milliseconds at most, whatever it holds.
 const SHORT: usize = 1024;
 
-/// The body without its codings, the outermost of which stands last in the header.
-pub(super) async fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, Broken> {
+/// The body without its codings, the outermost of which stands last in the header, and the room
+/// that it takes.
+pub(super) async fn decode(
+    headers: &HeaderMap,
+    body: Bytes,
+    limit: u64,
+    share: Share,
+) -> Result<(Bytes, Share), Broken> {
     let codings = headers.get_all(CONTENT_ENCODING);
     let codings: Vec<_> = codings
         .iter()
@@ -42,58 +55,121 @@ pub(super) async fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Resu
         .collect();
     // The answer to HEAD, a 204 or a 304 names the coding of what it does not bring.
     if body.is_empty() || codings.is_empty() {
-        return Ok(body);
+        return Ok((body, share));
     }
-    if body.len() <= SHORT {
-        return unpack_all(&codings, body, limit, &Waited::AT_ONCE);
+    let packed = body.len();
+    if packed <= SHORT {
+        let mut unpacking = Unpacking::new(limit, share, &Waited::AT_ONCE);
+        let body = unpacking.all(&codings, body)?;
+        return Ok((body, unpacking.share));
     }
-    offload(move |waited| unpack_all(&codings, body, limit, waited)).await
+    let (mut unpacked, mut share) = apart(codings.clone(), body.clone(), limit, share).await;
+    if let Err(Broken::Crowded) = unpacked {
+        // Once more, when there is room for as much as it may be.
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let grown = share.grow(packed.saturating_add(most)).await;
+        grown.map_err(|Crowded| Broken::Crowded)?;
+        (unpacked, share) = apart(codings, body, limit, share).await;
+    }
+    unpacked.map(|body| (body, share))
 }
 
-fn unpack_all(
-    codings: &[String],
-    mut body: Bytes,
+async fn apart(
+    codings: Vec<String>,
+    body: Bytes,
     limit: u64,
-    waited: &Waited,
-) -> Result<Bytes, Broken> {
-    for coding in codings.iter().rev() {
-        let packed = waited.input(&body[..]);
-        body = match coding.as_str() {
-            "gzip" | "x-gzip" => unpack(flate2::read::MultiGzDecoder::new(packed), limit)?,
-            "br" => unpack(brotli_decompressor::Decompressor::new(packed, 4096), limit)?,
-            "zstd" => unpack_zstd(&body, limit, waited)?,
-            _ => return Err(Broken::Unknown(coding.clone())),
-        };
-    }
-    Ok(body)
+    share: Share,
+) -> (Result<Bytes, Broken>, Share) {
+    offload(move |waited| {
+        let mut unpacking = Unpacking::new(limit, share, waited);
+        let body = unpacking.all(&codings, body);
+        (body, unpacking.share)
+    })
+    .await
 }
 
-/// Frame by frame (RFC 8878, 3).
-fn unpack_zstd(mut packed: &[u8], limit: u64, waited: &Waited) -> Result<Bytes, Broken> {
-    let mut content = Vec::new();
-    while !packed.is_empty() {
-        let input = waited.input(&mut packed);
-        let frame = StreamingDecoder::new_with_max_window_size(input, ZSTD_WINDOW);
-        let frame = frame.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
-        let left = limit - content.len() as u64;
-        content.extend(unpack(frame, left)?);
-    }
-    Ok(content.into())
+/// Unpacks within its bounds.
+struct Unpacking<'a> {
+    limit: u64,
+    share: Share,
+    waited: &'a Waited,
 }
 
-fn unpack(packed: impl Read, limit: u64) -> Result<Bytes, Broken> {
-    let mut content = Vec::new();
-    let read = packed.take(limit + 1).read_to_end(&mut content);
-    read.map_err(Broken::Garbage)?;
-    if content.len() as u64 > limit {
-        return Err(Broken::TooLong);
+impl<'a> Unpacking<'a> {
+    fn new(limit: u64, share: Share, waited: &'a Waited) -> Self {
+        Self {
+            limit,
+            share,
+            waited,
+        }
     }
-    Ok(content.into())
+
+    fn all(&mut self, codings: &[String], mut body: Bytes) -> Result<Bytes, Broken> {
+        for coding in codings.iter().rev() {
+            let packed = self.waited.input(&body[..]);
+            let mut content = Vec::new();
+            match coding.as_str() {
+                "gzip" | "x-gzip" => {
+                    let packed = flate2::read::MultiGzDecoder::new(packed);
+                    self.read(packed, body.len(), &mut content)?;
+                }
+                "br" => {
+                    let packed = brotli_decompressor::Decompressor::new(packed, 4096);
+                    self.read(packed, body.len(), &mut content)?;
+                }
+                "zstd" => self.read_zstd(&body, &mut content)?,
+                _ => return Err(Broken::Unknown(coding.clone())),
+            }
+            body = content.into();
+        }
+        self.share.shrink(body.len());
+        Ok(body)
+    }
+
+    /// Frame by frame (RFC 8878, 3).
+    fn read_zstd(&mut self, mut packed: &[u8], content: &mut Vec<u8>) -> Result<(), Broken> {
+        let length = packed.len();
+        while !packed.is_empty() {
+            let input = self.waited.input(&mut packed);
+            let frame = StreamingDecoder::new_with_max_window_size(input, ZSTD_WINDOW);
+            let frame = frame.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
+            self.read(frame, length, content)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all of it, beside `held` bytes that stay for so long.
+    fn read(
+        &mut self,
+        mut packed: impl Read,
+        held: usize,
+        content: &mut Vec<u8>,
+    ) -> Result<(), Broken> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = packed.read(&mut piece).map_err(Broken::Garbage)?;
+            if read == 0 {
+                return Ok(());
+            }
+            let length = content.len() + read;
+            if length as u64 > self.limit {
+                return Err(Broken::TooLong);
+            }
+            let grown = self.share.try_grow(held + length);
+            grown.map_err(|Crowded| Broken::Crowded)?;
+            // Not twice as long, as a vector grows by itself.
+            if length > content.capacity() {
+                content.reserve_exact(read + (length / 2).min(LONGEST_GROWTH));
+            }
+            content.extend_from_slice(&piece[..read]);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::room::Room;
 
     /// A frame of one block that is not packed (RFC 8878, 3.1.1).
     fn frame(byte: u8) -> [u8; 10] {
@@ -103,10 +179,15 @@ mod tests {
     #[test]
     fn zstd_may_come_in_several_frames_under_one_limit() {
         let two = [frame(b'a'), frame(b'b')].concat();
-        assert_eq!(unpack_zstd(&two, 2, &Waited::AT_ONCE).unwrap(), "ab");
-        let too_long = unpack_zstd(&two, 1, &Waited::AT_ONCE);
+        let unpack = |packed: &[u8], limit| {
+            let share = Room::default().share();
+            let mut unpacking = Unpacking::new(limit, share, &Waited::AT_ONCE);
+            unpacking.all(&["zstd".to_owned()], Bytes::copy_from_slice(packed))
+        };
+        assert_eq!(unpack(&two, 2).unwrap(), "ab");
+        let too_long = unpack(&two, 1);
         assert!(matches!(too_long, Err(Broken::TooLong)), "{too_long:?}");
-        let cut = unpack_zstd(&two[..19], 2, &Waited::AT_ONCE);
+        let cut = unpack(&two[..19], 2);
         assert!(matches!(cut, Err(Broken::Garbage(_))), "{cut:?}");
     }
 }

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite;
 use super::decode::Broken;
 use super::endpoint::Endpoint;
 use super::names::Unresolved;
+use super::room;
 use super::tls::blame;
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason};
 use crate::secret::SecretError;
@@ -141,6 +142,26 @@ pub enum ClientError {
         /// Host and port.
         to: String,
     },
+    /// The answers that are read at this moment take too much memory.
+    #[error(
+        "the http answer from {to} was not read: answers that are read now take {} MiB, and no more is \
+         allowed; let fewer long ones be read at once",
+        room::ALL >> 20
+    )]
+    Crowded {
+        /// Host and port.
+        to: String,
+    },
+    /// The other side sends pings and reads no answers to them.
+    #[error(
+        "{to} sends websocket pings and does not read the answers: {waiting} bytes of them wait"
+    )]
+    Unread {
+        /// Host and port.
+        to: String,
+        /// How much waits to be read.
+        waiting: usize,
+    },
     /// An answer, event or message is longer than allowed; the rest was not read.
     #[error("{what} from {to} is longer than {limit} bytes")]
     TooLong {
@@ -178,6 +199,7 @@ impl ClientError {
         let to = endpoint.host_port();
         match broken {
             Broken::TooLong => Self::too_long(endpoint, "the unpacked http answer", limit),
+            Broken::Crowded => Self::crowded(endpoint),
             Broken::Garbage(source) => Self::Coding {
                 to,
                 source: source.into(),
@@ -237,6 +259,16 @@ impl ClientError {
         Self::Injected { to }
     }
 
+    pub(super) fn crowded(endpoint: &Endpoint) -> Self {
+        let to = endpoint.host_port();
+        Self::Crowded { to }
+    }
+
+    pub(super) fn unread(endpoint: &Endpoint, waiting: usize) -> Self {
+        let to = endpoint.host_port();
+        Self::Unread { to, waiting }
+    }
+
     pub(super) fn too_long(endpoint: &Endpoint, what: &'static str, limit: u64) -> Self {
         let to = endpoint.host_port();
         Self::TooLong { what, to, limit }
@@ -249,7 +281,7 @@ impl ClientError {
             return Cause::Resources.into();
         }
         match self {
-            Self::Roots { .. } => Cause::Resources.into(),
+            Self::Roots { .. } | Self::Crowded { .. } => Cause::Resources.into(),
             Self::File { .. } | Self::Secret { .. } => Cause::Secret.into(),
             Self::Path => Cause::Input.into(),
             Self::Resolve { .. } => Reason::Dns.into(),
@@ -272,6 +304,7 @@ impl ClientError {
             | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }
+            | Self::Unread { .. }
             | Self::TooLong { .. } => Reason::Protocol.into(),
         }
     }
@@ -295,6 +328,8 @@ impl ClientError {
             | Self::Coding { .. }
             | Self::Handshake { .. }
             | Self::WebSocket { .. }
+            | Self::Crowded { .. }
+            | Self::Unread { .. }
             | Self::TooLong { .. } => Effect::Unknown,
         }
     }

@@ -1,7 +1,7 @@
 //! One HTTP connection, driven inside the future of whoever uses it: no task of its own, so
 //! dropping that future ends it. When to open, keep and close it is decided in `mod`.
 
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +24,9 @@ pub(super) type Message = http::Request<Full<Bytes>>;
 
 /// The head of an answer, its body still to be read.
 pub(super) type Incoming = http::Response<hyper::body::Incoming>;
+
+/// How much of a body a server may send in HTTP/2 before it is read.
+const WINDOW: u32 = 512 * 1024;
 
 /// A connection, and what drives it.
 pub(super) struct Connection {
@@ -58,7 +61,11 @@ impl Connection {
     /// Speaks HTTP/2 over this pipe, to a server that is known to understand it.
     pub(super) async fn http2(pipe: Pipe) -> hyper::Result<Self> {
         let tasks = Tasks::default();
-        let (sender, driver) = http2::handshake(tasks.spawner(), TokioIo::new(pipe)).await?;
+        let (sender, driver) = http2::Builder::new(tasks.spawner())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake(TokioIo::new(pipe))
+            .await?;
         let driver = Box::new(driver);
         Ok(Self::new(Speaks::Two {
             sender,
@@ -129,7 +136,11 @@ impl Connection {
     /// Whether another request can be sent over it, as far as the runtime has heard. Between two
     /// requests nothing else drives it: here it is noticed that the server closed it.
     pub(super) async fn is_idle(&mut self) -> bool {
-        self.drive(ready(())).await;
+        once(|context| {
+            self.advance(context);
+            self.ended
+        })
+        .await;
         !self.ended
             && match &self.speaks {
                 Speaks::One { sender, .. } => sender.is_ready(),
@@ -174,19 +185,28 @@ impl Connection {
         Ok(Some((parts.io.into_inner(), parts.read_buf)))
     }
 
-    /// Waits for something that happens on the connection, and drives the connection meanwhile.
+    /// Waits for something that happens on the connection, and drives the connection meanwhile. What
+    /// has happened already comes first: a server could have the connection read thousands of
+    /// small frames for each that is taken from it.
     async fn drive<T>(&mut self, event: impl Future<Output = T>) -> T {
         let mut event = pin!(event);
         poll_fn(|context| {
-            if !self.ended
-                && let Poll::Ready(end) = self.speaks.poll(context)
-            {
-                self.ended = true;
-                self.broken = end.err();
+            if let Poll::Ready(happened) = event.as_mut().poll(context) {
+                return Poll::Ready(happened);
             }
+            self.advance(context);
             event.as_mut().poll(context)
         })
         .await
+    }
+
+    fn advance(&mut self, context: &mut Context<'_>) {
+        if !self.ended
+            && let Poll::Ready(end) = self.speaks.poll(context)
+        {
+            self.ended = true;
+            self.broken = end.err();
+        }
     }
 }
 

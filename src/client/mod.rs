@@ -18,6 +18,7 @@ mod exchange;
 mod names;
 mod paced;
 mod proxy;
+mod room;
 mod sse;
 mod stopwatch;
 mod stream;
@@ -45,6 +46,7 @@ use self::connect::connect;
 use self::cookies::Cookies;
 use self::exchange::{Connection, Incoming, Message, relative};
 use self::names::Names;
+use self::room::{Room, Share};
 use self::stopwatch::{Phase, Stopwatch};
 use self::tls::{Sessions, Tls};
 use self::verifier::Roots;
@@ -63,6 +65,10 @@ pub use self::websocket::{Message as WebSocketMessage, Upgrade, WebSocket};
 
 /// How long a body may be when nobody says otherwise.
 pub const DEFAULT_BODY_LIMIT: u64 = 8 * 1024 * 1024;
+
+/// How long an event or a message may be when nobody says otherwise. Whole bodies share their room
+/// (`room`); these do not, because nobody knows how long they are before they are there.
+pub const DEFAULT_MESSAGE_LIMIT: u64 = 512 * 1024;
 
 /// Which HTTP is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,6 +175,23 @@ pub struct Answer {
     pub version: Version,
     /// What the TLS handshake of its connection came to, if there was one.
     pub session: Option<Arc<Session>>,
+    /// What the body takes of the room that all bodies have.
+    share: Option<Arc<Share>>,
+}
+
+impl Answer {
+    /// An answer that was not read by a client, or is a part of one that was.
+    #[must_use]
+    pub fn part(status: u16, headers: HeaderMap, body: Bytes) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            version: Version::default(),
+            session: None,
+            share: None,
+        }
+    }
 }
 
 /// What one run keeps from one request for the next: connections, at most one per scheme, host,
@@ -225,8 +248,8 @@ fn place(endpoint: &Endpoint, speak: Speak) -> String {
     format!("{speak:?} {}", endpoint.origin())
 }
 
-/// The client: nothing but the roots that this machine trusts, and who looks names up. One serves
-/// the whole process.
+/// The client: the roots that this machine trusts, who looks names up, and the room that bodies
+/// have. One serves the whole process.
 #[derive(Debug, Default)]
 pub struct Client {
     /// Those that it was given, instead of this machine's.
@@ -234,6 +257,7 @@ pub struct Client {
     /// This machine's. They are locked only to be taken out and replaced.
     machine: Mutex<Arc<OnceCell<Arc<Roots>>>>,
     names: Arc<Names>,
+    room: Room,
 }
 
 impl Client {
@@ -276,17 +300,18 @@ impl Client {
         let body = stream.read().await?;
         // The answer is complete; what becomes of it and of the connection is not in its time.
         drop(watch);
-        let (mut answer, mut connection) = stream.end(body);
+        let (mut answer, mut share, mut connection) = stream.end(body);
         if !reuse {
             connections.over = Some(Box::new(connection));
         } else if connection.is_idle().await {
             connections.keep(endpoint, speak, connection);
         }
         if unpack {
-            let unpacked = decode::decode(&answer.headers, answer.body, limit).await;
-            answer.body =
-                unpacked.map_err(|broken| ClientError::coding(endpoint, broken, limit))?;
+            (answer.body, share) = decode::decode(&answer.headers, answer.body, limit, share)
+                .await
+                .map_err(|broken| ClientError::coding(endpoint, broken, limit))?;
         }
+        answer.share = Some(Arc::new(share));
         Ok(answer)
     }
 
@@ -343,7 +368,8 @@ impl Client {
         let asked = Box::pin(way.request_head(kept, message, &mut watch)).await;
         let (connection, head) = asked?;
         connections.cookies.keep(endpoint, &uri, head.headers());
-        Ok((Stream::new(head, connection, endpoint, limit), watch))
+        let stream = Stream::new(head, connection, endpoint, limit, &self.room);
+        Ok((stream, watch))
     }
 
     /// The TLS configuration of an endpoint.

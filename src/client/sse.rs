@@ -103,7 +103,8 @@ impl Parser {
     }
 
     fn length(&self) -> usize {
-        self.line.len() + self.name.len() + self.data.as_ref().map_or(0, String::len)
+        let data = self.data.as_ref().map_or(0, String::len);
+        self.line.len() + self.name.len() + data
     }
 
     /// Neither of the bytes that end a line is ever a part of a longer character, so what is not
@@ -118,20 +119,22 @@ impl Parser {
             self.dispatch();
             return;
         }
-        let line = String::from_utf8_lossy(bytes);
-        let (field, value) = line.split_once(':').unwrap_or((&line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
+        let colon = bytes.iter().position(|byte| *byte == b':');
+        let (field, value) = bytes.split_at(colon.unwrap_or(bytes.len()));
+        let value = value.strip_prefix(b":").unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let value = String::from_utf8_lossy(value);
         match field {
-            "event" => value.clone_into(&mut self.name),
-            "data" => match &mut self.data {
-                None => self.data = Some(value.to_owned()),
+            b"event" => self.name = value.into_owned(),
+            b"data" => match &mut self.data {
+                None => self.data = Some(value.into_owned()),
                 Some(data) => {
                     data.push('\n');
-                    data.push_str(value);
+                    data.push_str(&value);
                 }
             },
-            "id" if !value.contains('\0') => value.clone_into(&mut self.next_id),
-            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            b"id" if !value.contains('\0') => self.next_id = value.into_owned(),
+            b"retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let wait = value.parse().ok().map(Duration::from_millis);
                 self.retry = wait.or(self.retry);
             }

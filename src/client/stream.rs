@@ -3,6 +3,8 @@
 //! How long that is says nothing about the target, so a stream has no transfer phase: its phases
 //! end with the head, and waiting for what it brings is in the step's own time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Version};
@@ -13,6 +15,7 @@ use super::connect::Pipe;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
 use super::exchange::{Connection, Incoming};
+use super::room::{Crowded, Room, Share};
 
 /// The head of an answer, and a body that is still to come. Dropping it ends the connection.
 pub struct Stream {
@@ -25,7 +28,11 @@ pub struct Stream {
     connection: Connection,
     endpoint: Endpoint,
     limit: u64,
+    share: Share,
 }
+
+/// How a body that is read whole grows at once, at most.
+pub(super) const LONGEST_GROWTH: usize = 1 << 20;
 
 impl Stream {
     pub(super) fn new(
@@ -33,6 +40,7 @@ impl Stream {
         connection: Connection,
         endpoint: &Endpoint,
         limit: u64,
+        room: &Room,
     ) -> Self {
         let (head, body) = head.into_parts();
         Self {
@@ -43,6 +51,7 @@ impl Stream {
             connection,
             endpoint: endpoint.clone(),
             limit,
+            share: room.share(),
         }
     }
 
@@ -55,6 +64,7 @@ impl Stream {
             body: Bytes::new(),
             version: self.version,
             session: self.connection.session().cloned(),
+            share: None,
         }
     }
 
@@ -77,7 +87,9 @@ impl Stream {
     /// The answer, its body read to the end after all.
     pub async fn into_answer(mut self) -> Result<Answer, ClientError> {
         let body = self.read().await?;
-        Ok(self.end(body).0)
+        let (mut answer, share, _) = self.end(body);
+        answer.share = Some(Arc::new(share));
+        Ok(answer)
     }
 
     /// Reads the rest of the body, but no more than the request's limit.
@@ -90,24 +102,32 @@ impl Stream {
         // in tiny pieces would cost many times its length.
         let mut content = Vec::new();
         while let Some(piece) = self.next().await? {
-            if (content.len() + piece.len()) as u64 > limit {
+            let length = content.len() + piece.len();
+            if length as u64 > limit {
                 return Err(self.too_long("the http answer"));
+            }
+            let grown = self.share.grow(length).await;
+            grown.map_err(|Crowded| ClientError::crowded(&self.endpoint))?;
+            // Not twice as long, as a vector grows by itself.
+            if length > content.capacity() {
+                content.reserve_exact(piece.len() + (length / 2).min(LONGEST_GROWTH));
             }
             content.extend_from_slice(&piece);
         }
         Ok(content.into())
     }
 
-    /// What came, and what it came over.
-    pub(super) fn end(self, body: Bytes) -> (Answer, Connection) {
+    /// What came, the room that it takes, and what it came over.
+    pub(super) fn end(self, body: Bytes) -> (Answer, Share, Connection) {
         let answer = Answer {
             status: self.status,
             headers: self.headers,
             body,
             version: self.version,
             session: self.connection.session().cloned(),
+            share: None,
         };
-        (answer, self.connection)
+        (answer, self.share, self.connection)
     }
 
     /// Takes the pipe back from HTTP.

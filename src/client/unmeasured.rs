@@ -15,7 +15,6 @@ use super::connect::reach;
 use super::endpoint::Endpoint;
 use super::error::ClientError;
 use super::exchange::{Connection, absolute};
-use super::names::Names;
 use super::proxy::{Proxy, ProxyKind};
 use super::stopwatch::Stopwatch;
 use super::stream::Stream;
@@ -41,7 +40,7 @@ impl Client {
         if let (Some(proxy), false) = (&endpoint.transport().proxy, endpoint.is_tls())
             && proxy.kind == ProxyKind::Http
         {
-            return forwarded(&self.names, endpoint, request, proxy).await;
+            return self.forward(endpoint, request, proxy).await;
         }
         let mut connections = Connections::new();
         let mut phases = HttpPhases::default();
@@ -50,36 +49,36 @@ impl Client {
         connections.tidy().await;
         Ok(answer)
     }
-}
 
-/// Makes a request in the clear of a proxy, who makes it of the endpoint.
-async fn forwarded(
-    names: &Names,
-    endpoint: &Endpoint,
-    request: Request,
-    proxy: &Proxy,
-) -> Result<Answer, ClientError> {
-    let limit = request.body_limit;
-    let host = HeaderValue::try_from(endpoint.authority()).map_err(|_| ClientError::Path)?;
-    let message = request.into_message(endpoint).ok_or(ClientError::Path)?;
-    let mut message = absolute(message, Scheme::HTTP);
-    *message.version_mut() = Version::HTTP_11;
-    message.headers_mut().insert(HOST, host);
-    let login = proxy.login()?;
-    let login = login.and_then(|login| HeaderValue::try_from(login.basic()).ok());
-    let login = login.map(|login| (PROXY_AUTHORIZATION, login));
-    message.headers_mut().extend(login);
+    /// Makes a request in the clear of a proxy, who makes it of the endpoint.
+    async fn forward(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        proxy: &Proxy,
+    ) -> Result<Answer, ClientError> {
+        let limit = request.body_limit;
+        let host = HeaderValue::try_from(endpoint.authority()).map_err(|_| ClientError::Path)?;
+        let message = request.into_message(endpoint).ok_or(ClientError::Path)?;
+        let mut message = absolute(message, Scheme::HTTP);
+        *message.version_mut() = Version::HTTP_11;
+        message.headers_mut().insert(HOST, host);
+        let login = proxy.login()?;
+        let login = login.and_then(|login| HeaderValue::try_from(login.basic()).ok());
+        let login = login.map(|login| (PROXY_AUTHORIZATION, login));
+        message.headers_mut().extend(login);
 
-    let way = Transport::new(endpoint.transport().family, None, Trust::default());
-    let way = way.looking_up(endpoint.transport().resolver);
-    let hop = proxy.endpoint.as_ref().clone().via(Arc::new(way));
-    let mut phases = HttpPhases::default();
-    let tcp = reach(names, &hop, &mut Stopwatch::start(&mut phases)).await?;
-    let broken = |source| ClientError::answer(endpoint, source);
-    let mut connection = Connection::http1(Either::Left(tcp)).await.map_err(broken)?;
-    let head = connection.request(message).await;
-    let head = head.map_err(|error| broken(error.into_error()))?;
-    Stream::new(head, connection, endpoint, limit)
-        .into_answer()
-        .await
+        let way = Transport::new(endpoint.transport().family, None, Trust::default());
+        let way = way.looking_up(endpoint.transport().resolver);
+        let hop = proxy.endpoint.as_ref().clone().via(Arc::new(way));
+        let mut phases = HttpPhases::default();
+        let tcp = reach(&self.names, &hop, &mut Stopwatch::start(&mut phases)).await?;
+        let broken = |source| ClientError::answer(endpoint, source);
+        let mut connection = Connection::http1(Either::Left(tcp)).await.map_err(broken)?;
+        let head = connection.request(message).await;
+        let head = head.map_err(|error| broken(error.into_error()))?;
+        Stream::new(head, connection, endpoint, limit, &self.room)
+            .into_answer()
+            .await
+    }
 }

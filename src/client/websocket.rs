@@ -1,7 +1,9 @@
 //! WebSocket, RFC 6455. The handshake is a request like any other, measured and classified like
 //! any other; frames are tungstenite's. What the messages mean is left to the actions.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::task::Poll;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
@@ -63,7 +65,15 @@ pub struct WebSocket {
     frames: Box<WebSocketStream<Pipe>>,
     endpoint: Endpoint,
     limit: u64,
+    /// How much of our answers to pings may wait to be sent.
+    waiting: usize,
 }
+
+/// More of it than this is not kept: whoever reads none of it does not want any.
+const MOST_WAITING: usize = 256 * 1024;
+
+/// What a frame takes beside its payload, at most.
+const FRAME: usize = 14;
 
 impl Client {
     /// Makes one attempt to open a WebSocket, over a connection of its own. The request's method
@@ -103,6 +113,7 @@ impl Client {
             frames: Box::new(frames.await),
             endpoint: endpoint.clone(),
             limit: limit as u64,
+            waiting: 0,
         }))
     }
 }
@@ -135,11 +146,26 @@ impl WebSocket {
                     });
                     return Ok(Message::Closed { code, reason });
                 }
-                tungstenite::Message::Ping(_)
-                | tungstenite::Message::Pong(_)
-                | tungstenite::Message::Frame(_) => {}
+                tungstenite::Message::Ping(payload) => self.answer(payload.len()).await?,
+                tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {}
             }
         }
+    }
+
+    /// Sends the answer to a ping, which tungstenite has made and keeps until it is sent, as far as
+    /// that goes without waiting: the next message may be here already.
+    async fn answer(&mut self, payload: usize) -> Result<(), ClientError> {
+        self.waiting += payload + FRAME;
+        let flushed = poll_fn(|context| Poll::Ready(self.frames.poll_flush_unpin(context))).await;
+        match flushed {
+            Poll::Ready(Ok(())) => self.waiting = 0,
+            Poll::Ready(Err(error)) => return Err(self.broken(error)),
+            Poll::Pending if self.waiting > MOST_WAITING => {
+                return Err(ClientError::unread(&self.endpoint, self.waiting));
+            }
+            Poll::Pending => {}
+        }
+        Ok(())
     }
 
     /// Says goodbye, but does not wait for an answer.

@@ -290,7 +290,7 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Version};
+    use http::HeaderMap;
     use serde_json::json;
 
     use super::*;
@@ -326,13 +326,7 @@ mod tests {
     }
 
     fn answer(status: u16, body: &Value) -> Result<(String, u64), String> {
-        let answer = Answer {
-            status,
-            headers: HeaderMap::new(),
-            body: body.to_string().into(),
-            version: Version::HTTP_11,
-            session: None,
-        };
+        let answer = Answer::part(status, HeaderMap::new(), body.to_string().into());
         let read = read(&answer);
         read.map(|fetched| (fetched.token.expose().to_owned(), fetched.life.as_secs()))
             .map_err(|failure| failure.to_string())
@@ -372,16 +366,8 @@ mod tests {
             ),
             ("application/json", "\u{feff}{\"access_token\":\"t0ken\"}"),
         ] {
-            let answer = Answer {
-                status: 200,
-                headers: HeaderMap::from_iter([(
-                    CONTENT_TYPE,
-                    HeaderValue::from_static(media_type),
-                )]),
-                body: body.into(),
-                version: Version::HTTP_11,
-                session: None,
-            };
+            let kind = (CONTENT_TYPE, HeaderValue::from_static(media_type));
+            let answer = Answer::part(200, HeaderMap::from_iter([kind]), body.into());
             assert_eq!(read(&answer).unwrap().token.expose(), "t0ken", "{body}");
         }
     }

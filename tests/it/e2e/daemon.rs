@@ -148,6 +148,15 @@ impl Daemon {
         said.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// What it takes of memory, in bytes, by a line of `/proc/PID/status`.
+    pub(super) fn memory(&self, line: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let found = status.lines().find_map(|told| told.strip_prefix(line));
+        let kib = found.unwrap().trim_matches([':', ' ', '\t', 'k', 'B']);
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         self.child.signal(signal);
     }

@@ -3,7 +3,7 @@
 
 use super::daemon::Daemon;
 use super::page::Page;
-use crate::faults::floods::{Flood, Flooding, all, stand_back};
+use crate::faults::floods::{DEADLINE, Flood, Flooding, all, stand_back};
 use crate::rig::Rig;
 
 /// What a run of a flooded spec may take on average, where 300 ms are allowed: the machine of the
@@ -21,7 +21,7 @@ fn config(rig: &Rig, floods: &[Flooding]) -> String {
         format!("concurrency = 100\n[target.witness]\ntype = \"http\"\nendpoint = \"{url}\"\n");
     config += &probe("witness", "2s");
     for flood in floods {
-        config += &flood.target();
+        config += &flood.target(flood.name());
         config += &probe(flood.name(), "4s");
     }
     config
@@ -47,7 +47,10 @@ fn floods_cost_only_themselves() {
     stand_back();
     let rig = Rig::start();
     let floods: Vec<_> = all().into_iter().map(Flood::start).collect();
-    let specs: String = floods.iter().map(Flooding::spec).collect();
+    let specs: String = floods
+        .iter()
+        .map(|flood| flood.spec(flood.name(), DEADLINE))
+        .collect();
     let mut daemon = Daemon::start(&config(&rig, &floods), &(specs + WITNESS));
     daemon.comes_to("two runs of each", |page| {
         let all = floods.iter().all(|flood| runs(page, flood.name()) >= 2);

@@ -9,6 +9,7 @@ mod boards;
 pub(crate) mod child;
 mod daemon;
 mod floods;
+mod memory;
 mod page;
 mod prometheus;
 mod reloads;

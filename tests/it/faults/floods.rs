@@ -16,6 +16,7 @@ use crate::authority::{Authority, Holds};
 use crate::runs::{World, spec};
 
 /// One peer, and a spec that has to do with it.
+#[derive(Clone)]
 pub(crate) struct Flood {
     pub(crate) name: &'static str,
     /// The target's type and the scheme of its endpoint.
@@ -44,7 +45,7 @@ pub(crate) fn stand_back() {
 }
 
 impl Flood {
-    fn new(name: &'static str, parts: String, script: Vec<Do>) -> Self {
+    pub(crate) fn new(name: &'static str, parts: String, script: Vec<Do>) -> Self {
         Self {
             name,
             kind: "http",
@@ -56,7 +57,7 @@ impl Flood {
     }
 
     /// The same within TLS.
-    fn secure(self) -> Self {
+    pub(crate) fn secure(self) -> Self {
         Self {
             scheme: "https",
             ..self
@@ -94,17 +95,15 @@ impl Flooding {
         login.unwrap_or_default() + trust.unwrap_or_default()
     }
 
-    /// Its target in a configuration, called after itself.
-    pub(crate) fn target(&self) -> String {
-        let (name, kind, endpoint, keys) =
-            (self.name(), self.flood.kind, self.endpoint(), self.keys());
+    /// Its target in a configuration, called so.
+    pub(crate) fn target(&self, name: &str) -> String {
+        let (kind, endpoint, keys) = (self.flood.kind, self.endpoint(), self.keys());
         format!("[target.{name}]\ntype = \"{kind}\"\nendpoint = \"{endpoint}\"\n{keys}")
     }
 
-    /// Its spec, called after itself.
-    pub(crate) fn spec(&self) -> String {
-        let name = self.name();
-        let keys = format!("tags = [\"{name}\"]\ntimeout = \"{DEADLINE}\"");
+    /// Its spec, called so.
+    pub(crate) fn spec(&self, name: &str, timeout: &str) -> String {
+        let keys = format!("tags = [\"{name}\"]\ntimeout = \"{timeout}\"");
         spec(&keys, std::slice::from_ref(&self.flood.parts))
             .replace("\"s\"", &format!("\"{name}\""))
     }
@@ -116,11 +115,11 @@ fn certified() -> Arc<ServerConfig> {
 }
 
 /// A step that never passes.
-fn step(action: &str, keys: &str) -> String {
+pub(crate) fn step(action: &str, keys: &str) -> String {
     format!("[[spec.steps]]\nname = \"look\"\nuse = \"{action}\"\n{keys}\n")
 }
 
-fn http(keys: &str) -> String {
+pub(crate) fn http(keys: &str) -> String {
     step(
         "http",
         &format!("path = \"/\"\nexpect = {{ text = \"never\" }}\n{keys}"),
@@ -166,7 +165,7 @@ fn http1() -> Vec<Flood> {
 }
 
 /// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
@@ -360,7 +359,7 @@ async fn a_deadline_is_kept_whatever_comes() {
             .speaking(flooding.flood.kind)
             .target(&flooding.keys());
         let begun = Instant::now();
-        let told = world.run(&flooding.spec()).await;
+        let told = world.run(&flooding.spec(name, DEADLINE)).await;
         let taken = begun.elapsed();
         let Some(Event::RunFinished { verdict, .. }) = told.events.last() else {
             panic!("no end: {}", told.story);

@@ -10,7 +10,7 @@ pub(crate) mod floods;
 mod handshakes;
 mod http2;
 mod proxies;
-mod server;
+pub(crate) mod server;
 
 use testerd::event::Event;
 

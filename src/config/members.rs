@@ -17,6 +17,9 @@ use crate::text::{At, Fields, Node, Notes, Problem, Raw, parse_json, parse_yaml}
 /// Finds the files that a pattern means.
 pub(super) type Find<'a> = dyn FnMut(&str) -> Result<Vec<File>, String> + 'a;
 
+/// Each target of a group has all its labels, so that a small file may mean very many.
+const MOST_LABELS: usize = 1_000_000;
+
 /// Longer names are nothing to read.
 const LONGEST_NAME: usize = 100;
 
@@ -181,6 +184,14 @@ impl Reader<'_> {
         let called = called.and_then(|label| Some((label.value.as_str()?.to_owned(), &label.at)));
         let vars = labels.iter().filter(|label| !label.name.starts_with("__"));
         let vars: Vec<_> = vars.cloned().collect();
+        if addresses.len() > 1 && addresses.len().saturating_mul(vars.len()) > MOST_LABELS {
+            let what = format!(
+                "has {} targets with {} labels each, more than {MOST_LABELS} together",
+                addresses.len(),
+                vars.len()
+            );
+            return self.problem(&group.at, what, "leave out labels that no spec reads");
+        }
         for (address, at) in &addresses {
             let url = if address.contains("://") {
                 address.clone()
@@ -234,7 +245,7 @@ fn read_labels(mut fields: Fields<'_, '_>) -> Vec<Param> {
     for entry in fields.entries() {
         let Raw::String(text) = &entry.node.raw else {
             let what = format!("is {}, not a text", entry.node.kind());
-            fields.problem(&entry.key, what, FORMAT_HELP);
+            fields.problem_of(entry, what, FORMAT_HELP);
             continue;
         };
         labels.push(Param {

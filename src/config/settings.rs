@@ -1,6 +1,6 @@
 //! The sections `[server]`, `[tester]`, `[metrics]`, `[limits]` and `[[probe]]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,8 +152,9 @@ impl Settings {
 
     /// What is wrong between sections.
     fn check(&self, notes: &mut Notes) {
+        let known: HashSet<_> = self.target_names.iter().collect();
         for probe in &self.probes {
-            if !self.target_names.contains(&probe.target) {
+            if !known.contains(&probe.target) {
                 let known = self.target_names.iter().map(String::as_str);
                 let table = probe.target.split_once('/').map(|(table, _)| table);
                 let table = table.filter(|table| known.clone().any(|known| known == *table));
@@ -171,11 +172,9 @@ impl Settings {
                     .push(crate::text::Problem::error(&probe.at, key, what, help));
             }
         }
-        for (index, probe) in self.probes.iter().enumerate() {
-            if self.probes[..index]
-                .iter()
-                .any(|other| other.name == probe.name)
-            {
+        let mut names = HashSet::new();
+        for probe in &self.probes {
+            if !names.insert(&probe.name) {
                 notes.problems.push(crate::text::Problem::error(
                     &probe.at,
                     format!("probe.{}", probe.name),
@@ -198,7 +197,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> BTreeMap<String, u32> {
         };
         let places = places.filter(|places| *places > 0);
         match places {
-            _ if !is_name(&entry.key) => fields.problem(&entry.key, "is not a name", NAME_HELP),
+            _ if !is_name(&entry.key) => fields.problem_of(entry, "is not a name", NAME_HELP),
             Some(places) => {
                 limits.insert(entry.key.clone(), places);
             }

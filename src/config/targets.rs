@@ -31,7 +31,7 @@ pub(super) fn read(
     for entry in table.entries() {
         if !is_name(&entry.key) {
             let help = "use lower-case letters, digits, `-` and `_`, beginning with a letter";
-            table.problem(&entry.key, "is not a name for a target", help);
+            table.problem_of(entry, "is not a name for a target", help);
         }
         let endpoint = overrides.endpoints.get(&entry.key).map(String::as_str);
         let Some(fields) = table.table_of(entry) else {
@@ -228,7 +228,7 @@ fn read_secrets(mut fields: Fields<'_, '_>) -> BTreeMap<String, SecretSource> {
         let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if entry.key.is_empty() || !entry.key.bytes().all(word) {
             let help = "use lower-case letters, digits and `_`, so that ${…} can name it";
-            fields.problem(&entry.key, "is not a name for a secret", help);
+            fields.problem_of(entry, "is not a name for a secret", help);
         }
         let source = read_secret(&mut fields, entry);
         secrets.extend(source.map(|source| (entry.key.clone(), source)));

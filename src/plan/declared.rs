@@ -1,12 +1,12 @@
 //! `[[spec]]` as written: name, tags, parameters and variants. Its tree is left to `lower`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use super::{KnownSpec, like};
 use crate::catalog;
-use crate::config::{Param, Source};
+use crate::config::Source;
 use crate::spec::{Needs, TargetKind};
 use crate::text::{At, Entry, Fields, Notes, Problem, Raw, Table};
 
@@ -40,16 +40,7 @@ pub(super) struct Declaration {
 /// One row of a matrix.
 pub(super) struct Variant {
     pub(super) name: String,
-    pub(super) values: Vec<Param>,
-}
-
-impl Variant {
-    pub(super) fn value(&self, name: &str) -> Option<&Value> {
-        self.values
-            .iter()
-            .find(|param| param.name == name)
-            .map(|param| &param.value)
-    }
+    pub(super) values: BTreeMap<String, Value>,
 }
 
 impl Declared {
@@ -176,14 +167,29 @@ fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared>
     fields.finish();
     let variants = variants(&matrix, name.as_deref().unwrap_or_default(), notes);
     // What only the matrix gives is declared by it.
-    for value in variants.iter().flat_map(|variant| &variant.values) {
-        if params.iter().all(|param| param.name != value.name) {
+    let mut known: HashSet<String> = params.iter().map(|param| param.name.clone()).collect();
+    for name in variants.iter().flat_map(|variant| variant.values.keys()) {
+        if known.insert(name.clone()) {
             params.push(Declaration {
-                name: value.name.clone(),
+                name: name.clone(),
                 default: None,
                 help: None,
             });
         }
+    }
+    // Each variant has a value for each parameter.
+    if variants.len() > 1 && variants.len().saturating_mul(params.len()) > MOST_VALUES {
+        let what = format!(
+            "has {} variants with {} parameters, more than {MOST_VALUES} together",
+            variants.len(),
+            params.len()
+        );
+        let key = format!("spec.{}.matrix", name?);
+        let help = "make several specs of it";
+        notes
+            .problems
+            .push(Problem::error(&table.at, key, what, help));
+        return None;
     }
     Some(Declared {
         needs: target_type.map(Needs::Kind).or(needs),
@@ -205,14 +211,14 @@ fn declarations(mut fields: Fields<'_, '_>) -> Vec<Declaration> {
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if entry.key.is_empty() || !entry.key.bytes().all(is_reference) {
             let help = "use lower-case letters, digits and `_`, so that ${…} can name it";
-            fields.problem(&entry.key, "is not a name for a parameter", help);
+            fields.problem_of(entry, "is not a name for a parameter", help);
         }
         let Raw::Table(_) = &entry.node.raw else {
             let help = format!(
                 "write {} = {{ default = … }} or {{ required = true }}",
                 entry.key
             );
-            fields.problem(&entry.key, format!("is {}", entry.node.kind()), help);
+            fields.problem_of(entry, format!("is {}", entry.node.kind()), help);
             continue;
         };
         let Some(mut param) = fields.table_of(entry) else {
@@ -245,6 +251,7 @@ fn declarations(mut fields: Fields<'_, '_>) -> Vec<Declaration> {
 
 fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
     let mut variants: Vec<Variant> = Vec::new();
+    let mut names = HashSet::new();
     for (index, row) in matrix.iter().enumerate() {
         let mut fields = Fields::new(row, format!("spec.{spec}.matrix[{index}]"), None, notes);
         let name = fields.required_string("variant", "name the variant: variant = \"…\"");
@@ -252,7 +259,7 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
         if !is_word(&name) {
             fields.problem("variant", format!("`{name}` is not a name"), NAME_HELP);
         }
-        if variants.iter().any(|other| other.name == name) {
+        if !names.insert(name.clone()) {
             fields.problem(
                 "variant",
                 format!("`{name}` stands twice"),
@@ -261,11 +268,7 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
             continue;
         }
         let values = row.entries.iter().filter(|entry| entry.key != "variant");
-        let values = values.map(|entry| Param {
-            name: entry.key.clone(),
-            value: entry.node.to_value(),
-            at: entry.at.clone(),
-        });
+        let values = values.map(|entry| (entry.key.clone(), entry.node.to_value()));
         variants.push(Variant {
             name,
             values: values.collect(),
@@ -274,11 +277,14 @@ fn variants(matrix: &[&Table], spec: &str, notes: &mut Notes) -> Vec<Variant> {
     if variants.is_empty() {
         variants.push(Variant {
             name: String::new(),
-            values: Vec::new(),
+            values: BTreeMap::new(),
         });
     }
     variants
 }
+
+/// So many values a matrix may give and ask for.
+const MOST_VALUES: usize = 100_000;
 
 pub(super) const NAME_HELP: &str =
     "use lower-case words of letters and digits, joined by `-` or `_`, 100 letters at most";

@@ -1,7 +1,7 @@
 //! `like = "other-spec"`: a spec takes over everything of another that it does not say itself, so
 //! that variations of one scenario under names of their own are written once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::Source;
 use crate::text::{Entry, Notes, Problem, Raw, Table, nearest};
@@ -9,6 +9,9 @@ use crate::text::{Entry, Notes, Problem, Raw, Table, nearest};
 /// What both have of these is put together; of everything else the spec's own is taken.
 const MERGED: &str = "params";
 const JOINED: &str = "requires";
+
+/// Longer chains are a mistake: each spec of one holds all that the others say.
+const DEEPEST: usize = 16;
 
 /// Every spec of all sources, whole, with whether it is built in. Built-in ones come first.
 pub(super) fn whole(sources: &[Source]) -> Specs<'_> {
@@ -43,7 +46,7 @@ pub(super) struct Specs<'a> {
 
 impl Specs<'_> {
     /// The spec with what it takes over, also from what the other one takes over itself. `seen`
-    /// are the specs on the way here.
+    /// are the specs on the way here, [`DEEPEST`] at most.
     pub(super) fn fill(&self, table: &Table, seen: &[&str], notes: &mut Notes) -> Option<Table> {
         let Some(like) = table.get("like") else {
             return Some(table.clone());
@@ -69,13 +72,18 @@ impl Specs<'_> {
             let what = format!("leads back to `{name}`");
             return wrong(what, "one of them has to say itself what it does");
         }
+        if seen.len() == DEEPEST {
+            let what = format!("is like a spec that is like another, more than {DEEPEST} times");
+            return wrong(what, "let it be like one that says itself what it does");
+        }
         let seen = [seen, &[name.as_str()]].concat();
         let base = self.fill(base, &seen, notes)?;
         let mut filled = table.clone();
         filled.entries.retain(|entry| entry.key != "like");
+        let places = places(&filled);
         for theirs in &base.entries {
-            let own = filled.entries.iter_mut().find(|own| own.key == theirs.key);
-            match own {
+            let own = places.get(&theirs.key);
+            match own.map(|place| &mut filled.entries[*place]) {
                 None => filled.entries.push(theirs.clone()),
                 Some(own) if own.key == MERGED => merge(own, theirs),
                 Some(own) if own.key == JOINED => join(own, theirs),
@@ -88,12 +96,21 @@ impl Specs<'_> {
 
 fn merge(own: &mut Entry, theirs: &Entry) {
     if let (Raw::Table(own), Raw::Table(theirs)) = (&mut own.node.raw, &theirs.node.raw) {
+        let places = places(own);
         for entry in &theirs.entries {
-            if own.get(&entry.key).is_none() {
+            if !places.contains_key(&entry.key) {
                 own.entries.push(entry.clone());
             }
         }
     }
+}
+
+/// Where each key of a table stands among its entries.
+fn places(table: &Table) -> HashMap<String, usize> {
+    let entries = table.entries.iter().enumerate();
+    entries
+        .map(|(place, entry)| (entry.key.clone(), place))
+        .collect()
 }
 
 fn join(own: &mut Entry, theirs: &Entry) {

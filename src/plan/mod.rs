@@ -10,7 +10,7 @@ mod keys;
 mod like;
 mod lower;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -166,6 +166,19 @@ pub fn compile(sources: Sources) -> Result<Plan, Vec<Problem>> {
     })
 }
 
+/// What a probe and a target give to specs.
+type Given<'a> = HashMap<&'a str, &'a Value>;
+
+/// So many steps of specs that nobody selects are tried; more are there by mistake, such as a
+/// matrix of thousands of rows.
+const MOST_TRIED: usize = 100_000;
+
+/// With so many problems no more variants are looked at.
+const MOST_PROBLEMS: usize = 100_000;
+
+/// So many tags are named where none of them was meant.
+const MOST_TAGS: usize = 50;
+
 struct Compiler<'a> {
     settings: &'a Settings,
     declared: &'a [Declared],
@@ -206,9 +219,13 @@ impl<'a> Compiler<'a> {
             }
             self.used
                 .extend(selected.iter().map(|spec| spec.name.as_str()));
+            // What comes first is nearer, and takes the place of what comes later.
+            let params = target.vars.iter().rev().chain(probe.params.iter().rev());
+            let given = params.map(|param| (param.name.as_str(), &param.value));
+            let given = given.collect();
             for spec in &selected {
                 for variant in &spec.variants {
-                    self.variant(probe, target, spec, variant);
+                    self.variant(probe, (target, &given), spec, variant);
                 }
             }
         }
@@ -217,10 +234,19 @@ impl<'a> Compiler<'a> {
     fn variant(
         &mut self,
         probe: &'a Probe,
-        target: &TargetSettings,
+        (target, given): (&TargetSettings, &Given<'_>),
         spec: &Declared,
         variant: &Variant,
     ) {
+        // Nobody reads as many, and the next variant has the same ones.
+        if self.notes.problems.len() > MOST_PROBLEMS {
+            return;
+        }
+        // A matrix may have as many rows as there may be targets.
+        if self.series > self.settings.series_limit {
+            self.cut_short = true;
+            return;
+        }
         let parts = [variant.name.as_str(), probe.alias.as_deref().unwrap_or("")];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let identity = Identity {
@@ -245,15 +271,7 @@ impl<'a> Compiler<'a> {
         }
         self.claims.insert(identity.clone(), probe);
 
-        let given = |name: &str| {
-            let find = |params: &[crate::config::Param]| {
-                params
-                    .iter()
-                    .find(|param| param.name == name)
-                    .map(|param| param.value.clone())
-            };
-            find(&probe.params).or_else(|| find(&target.vars))
-        };
+        let given = |name: &str| given.get(name).map(|value| (*value).clone());
         let Some(params) = self.params(spec, variant, Some(probe), &target.target.name, given)
         else {
             return;
@@ -316,7 +334,8 @@ impl<'a> Compiler<'a> {
         let mut complete = true;
         for param in &spec.params {
             let value = variant
-                .value(&param.name)
+                .values
+                .get(&param.name)
                 .cloned()
                 .or_else(|| given(&param.name))
                 .or_else(|| param.default.clone());
@@ -346,8 +365,8 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        for param in &variant.values {
-            params.set(&param.name, param.value.clone());
+        for (name, value) in &variant.values {
+            params.set(name, value.clone());
         }
         complete.then_some(params)
     }
@@ -400,6 +419,7 @@ impl<'a> Compiler<'a> {
                 "there are no specs at all: name their files in [tester] specs".to_owned()
             }
             None if tags.is_empty() => "no spec has a tag; select by names".to_owned(),
+            None if tags.len() > MOST_TAGS => "`testerd list` shows all tags".to_owned(),
             None => format!("tags there are: {}", tags.join(", ")),
         };
         let key = format!("probe.{}", probe.name);
@@ -408,12 +428,13 @@ impl<'a> Compiler<'a> {
     }
 
     fn unknown_params(&mut self, probe: &Probe, selected: &[&Declared]) {
+        let known = selected.iter().flat_map(|spec| spec.param_names());
+        let known: BTreeSet<_> = known.collect();
         for param in &probe.params {
-            let known = || selected.iter().flat_map(|spec| spec.param_names());
-            if known().any(|name| name == param.name) {
+            if known.contains(param.name.as_str()) {
                 continue;
             }
-            let help = match nearest(&param.name, known()) {
+            let help = match nearest(&param.name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "specs declare their parameters in [spec.params]".to_owned(),
             };
@@ -428,14 +449,19 @@ impl<'a> Compiler<'a> {
     /// Specs that nobody selects are tried as far as their own defaults go, so that a file with
     /// mistakes is found before somebody needs it.
     fn try_unused(&mut self) {
+        let mut tried = 0;
         for spec in self.declared {
             if self.used.contains(spec.name.as_str()) {
                 continue;
             }
             for variant in &spec.variants {
                 let params = self.params(spec, variant, None, "target", |_| None);
+                if tried > MOST_TRIED {
+                    return;
+                }
                 if let Some(params) = params {
-                    lower::lower(spec, None, &params, self.notes);
+                    let lowered = lower::lower(spec, None, &params, self.notes);
+                    tried += lowered.map_or(1, |lowered| lowered.steps.len().max(1));
                 }
             }
         }

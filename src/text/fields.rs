@@ -130,6 +130,11 @@ impl<'a, 'n> Fields<'a, 'n> {
         self.notes.problems.push(problem);
     }
 
+    /// Notes a problem at one of the [`Self::entries`], of which there may be many.
+    pub fn problem_of(&mut self, entry: &Entry, what: impl Into<String>, help: impl Into<String>) {
+        self.wrong(&entry.at, &entry.key, what, help);
+    }
+
     /// Notes a required key as missing.
     pub fn missing(&mut self, key: &str, help: impl Into<String>) {
         self.problem(key, "is missing", help);

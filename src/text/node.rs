@@ -234,7 +234,16 @@ struct Lines<'a> {
     file: Arc<str>,
     text: &'a str,
     starts: Vec<usize>,
+    /// How many characters come before every [`STRIDE`]th byte: a line may be as long as the file.
+    characters: Vec<usize>,
     problems: Vec<Problem>,
+}
+
+const STRIDE: usize = 256;
+
+fn characters(bytes: &[u8]) -> usize {
+    // All but the bytes in the middle of a character.
+    bytes.iter().filter(|byte| *byte & 0xc0 != 0x80).count()
 }
 
 impl<'a> Lines<'a> {
@@ -246,21 +255,35 @@ impl<'a> Lines<'a> {
             starts: std::iter::once(0)
                 .chain(newlines.map(|(index, _)| index + 1))
                 .collect(),
+            characters: text
+                .as_bytes()
+                .chunks(STRIDE)
+                .scan(0, |before, chunk| {
+                    let now = *before;
+                    *before += characters(chunk);
+                    Some(now)
+                })
+                .collect(),
             problems: Vec::new(),
         }
+    }
+
+    /// How many characters come before a byte.
+    fn before(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        let stride = (offset / STRIDE).min(self.characters.len().saturating_sub(1));
+        let known = self.characters.get(stride).copied().unwrap_or(0);
+        known + characters(&self.text.as_bytes()[stride * STRIDE..offset])
     }
 
     fn at(&self, offset: usize) -> At {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts[line - 1];
-        let before = self
-            .text
-            .get(start..offset.min(self.text.len()))
-            .unwrap_or("");
+        let before = self.before(offset).saturating_sub(self.before(start));
         At {
             file: self.file.clone(),
             line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+            column: u32::try_from(before + 1).unwrap_or(u32::MAX),
         }
     }
 }

@@ -77,11 +77,21 @@ impl fmt::Display for Problem {
     }
 }
 
+/// So many known words are looked at, and no word that is longer: whoever has more mistakes than
+/// that is not helped by a guess at each.
+const MOST_KNOWN: usize = 1000;
+const LONGEST_WORD: usize = 200;
+
 /// The known word that is most like `word`, if one is like it at all.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     known
         .into_iter()
+        .take(MOST_KNOWN)
+        .filter(|candidate| candidate.len() <= LONGEST_WORD)
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -3,7 +3,7 @@
 //! A scalar is its text, whether it is quoted or not: what is written in these formats here are
 //! names and addresses, and Prometheus reads `8080` and `yes` as labels in the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
@@ -99,6 +99,8 @@ struct Open {
     anchor: usize,
     /// Of a mapping: the key whose value comes next.
     key: Option<(String, At)>,
+    /// Of a mapping: all keys so far.
+    keys: HashSet<String>,
 }
 
 struct Builder {
@@ -151,6 +153,7 @@ impl Builder {
             node,
             anchor,
             key: None,
+            keys: HashSet::new(),
         });
         Ok(None)
     }
@@ -177,10 +180,12 @@ impl Builder {
                     let node = Node { raw, at: node.at };
                     table.entries.push(Entry { key, at, node });
                 }
-                (None, Raw::String(key)) if table.get(&key).is_some() => {
-                    return Err(wrong(&node.at, format!("the key `{key}` stands twice")));
+                (None, Raw::String(key)) => {
+                    if !open.keys.insert(key.clone()) {
+                        return Err(wrong(&node.at, format!("the key `{key}` stands twice")));
+                    }
+                    open.key = Some((key, node.at));
                 }
-                (None, Raw::String(key)) => open.key = Some((key, node.at)),
                 (None, _) => return Err(wrong(&node.at, "a key is no text")),
             },
             _ => {}

@@ -18,6 +18,7 @@ mod docs;
 mod e2e;
 mod faults;
 mod journal;
+mod large;
 mod plans;
 mod regressions;
 mod runs;

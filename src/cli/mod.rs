@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -17,6 +18,7 @@ use crate::exporter::report::Form;
 use crate::plan::{self, Plan};
 use crate::service;
 use crate::spec::{NamePattern, Selection, Target};
+use crate::text::visible;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,8 +223,19 @@ impl Filter {
     }
 }
 
+/// Whether something that was said is lost: a process has one standard output, and all commands say
+/// what they do as they do it.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
 /// Reads the arguments and does what they say.
 pub fn main() -> Exit {
+    match command() {
+        Exit::Done | Exit::Failed if OUTPUT_LOST.load(Ordering::Relaxed) => Exit::Ours,
+        exit => exit,
+    }
+}
+
+fn command() -> Exit {
     // Whatever is made from here on, files, directories and sockets, is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
@@ -439,12 +452,21 @@ fn print(text: &str) -> Exit {
 
 /// Prints to standard output; a reader that has gone away is no error.
 pub(crate) fn say(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut output = std::io::stdout().lock();
+    let written = output.write_all(visible(text).as_bytes());
+    match written.and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            if !OUTPUT_LOST.swap(true, Ordering::Relaxed) {
+                complain(&format!("cannot write to standard output: {error}"));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Prints to standard error.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::queue::{self, Dropped, Queue, Worker};
 use crate::event::{Event, Exporter, FailedStep, RunRef, StepEnd, TeardownResult};
 use crate::outcome::{Cause, Fault, SlotOutcome, Verdict};
+use crate::text::visible;
 
 /// How many lines may wait.
 const LINES: usize = 8192;
@@ -113,7 +114,10 @@ impl Lines {
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line.to_vec());
+        self.0.push(match str::from_utf8(line) {
+            Ok(text) => visible(text).into_owned().into_bytes(),
+            Err(_) => line.to_vec(),
+        });
         Ok(line.len())
     }
 

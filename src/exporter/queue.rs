@@ -20,6 +20,11 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Dropped(Arc<AtomicU64>);
 
 impl Dropped {
+    /// One more.
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So far.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -117,7 +122,7 @@ impl<T> Queue<T> {
     pub fn push(&self, thing: T) {
         let mut state = lock(&self.shared.state);
         if state.closed || state.waiting.len() >= self.shared.capacity {
-            self.dropped.0.fetch_add(1, Ordering::Relaxed);
+            self.dropped.add();
         } else {
             state.waiting.push_back(thing);
             self.shared.changed.notify_all();

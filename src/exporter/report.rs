@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::brief;
 use crate::event::{FailedStep, HttpPhases, RunRef, StepEnd};
 use crate::outcome::{Cause, Failure, Fault, Verdict};
+use crate::text::is_unseen;
 
 /// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +137,7 @@ fn word(fault: Fault) -> &'static str {
 /// Messages hold what targets answered: control characters in it must not reach the terminal.
 fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut text, next| {
-        if next.is_control() {
+        if is_unseen(next) {
             text.extend(next.escape_default());
         } else {
             text.push(next);
@@ -150,7 +151,7 @@ fn escaped(told: &Value) -> String {
     told.to_string()
         .chars()
         .fold(String::new(), |mut text, next| {
-            if next.is_control() {
+            if is_unseen(next) {
                 let _ = write!(text, "\\u{:04x}", u32::from(next));
             } else {
                 text.push(next);

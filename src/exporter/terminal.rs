@@ -23,6 +23,7 @@ pub struct Terminal {
     total: u64,
     state: Mutex<State>,
     queue: Queue<Frame>,
+    unwritten: Dropped,
 }
 
 /// Shows what waits when it is finished; see [`Worker`].
@@ -64,9 +65,14 @@ impl Terminal {
         progress: Option<impl Write + Send + 'static>,
     ) -> io::Result<(Self, Guard)> {
         let mut screen = Screen { results, progress };
+        let unwritten = Dropped::default();
+        let lost = unwritten.clone();
         let (queue, guard) = queue::start("terminal", FRAMES, move |frame| {
-            // A closed pipe: nobody is watching any more.
-            let _ = screen.show(&frame);
+            match screen.show(&frame) {
+                // A closed pipe: nobody is watching any more.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => lost.add(),
+                _ => {}
+            }
         })?;
         let state = Mutex::default();
         let terminal = Self {
@@ -74,6 +80,7 @@ impl Terminal {
             total,
             state,
             queue,
+            unwritten,
         };
         Ok((terminal, guard))
     }
@@ -82,6 +89,12 @@ impl Terminal {
     #[must_use]
     pub fn dropped(&self) -> Dropped {
         self.queue.dropped()
+    }
+
+    /// The count of what could not be written, on a full disk for instance.
+    #[must_use]
+    pub fn unwritten(&self) -> Dropped {
+        self.unwritten.clone()
     }
 
     fn show(&self, state: &State, lines: String) {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::exporter::brief;
 use crate::exporter::history::{Entry, LastRun};
 use crate::outcome::Verdict;
+use crate::text::is_unseen;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -137,6 +138,7 @@ impl fmt::Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
+                _ if is_unseen(next) => write!(f, "\\u{:04x}", u32::from(next))?,
                 _ => f.write_char(next)?,
             }
         }

@@ -282,14 +282,16 @@ async fn a_scrape_gets_in_however_many_lie_there() {
 #[tokio::test]
 async fn names_and_messages_cannot_change_the_page() {
     served("127.0.0.1:0", |address, _, exporters| async move {
-        let hostile = "<script>alert('x')</script>\"&";
+        let hostile = "<script>alert('x')</script>\"&\u{202e}\u{9b}31m";
         for event in plan(&[hostile]) {
             exporters.export(&event);
         }
         let answer = ask(address, "GET /", "").await;
         let page = answer.text();
         assert!(!page.contains("<script"), "{page}");
-        assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;"));
+        assert!(page.contains(
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;\\u202e\\u009b31m"
+        ));
         assert!(
             answer
                 .head

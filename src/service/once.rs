@@ -35,7 +35,7 @@ pub(super) async fn running(plan: Plan, form: Form) -> Exit {
         Ok(opened) => opened,
         Err(error) => return failed("cannot open the journal", &error),
     };
-    let lost = terminal.dropped();
+    let (lost, unwritten) = (terminal.dropped(), terminal.unwritten());
     let settings = plan.settings.clone();
     let exporters = Exporters::new(vec![Arc::new(terminal), Arc::new(Log)]);
     let stop = Stop::default();
@@ -81,6 +81,10 @@ pub(super) async fn running(plan: Plan, form: Form) -> Exit {
         say_where(&folder);
     }
     let verdicts: Vec<_> = verdicts.iter().map(|(_, verdict)| *verdict).collect();
+    if unwritten.count() > 0 {
+        complain("the results could not be written to standard output: they are lost");
+        return Exit::Ours;
+    }
     judge(&verdicts, &stop)
 }
 

@@ -10,6 +10,7 @@ pub mod json;
 mod node;
 mod problem;
 mod template;
+mod visible;
 mod yaml;
 
 pub use dates::{moment, rfc3339, roughly};
@@ -17,4 +18,5 @@ pub use fields::{Fields, NamedFile, Notes, Params, Read};
 pub use node::{At, Entry, Node, Raw, Table, parse};
 pub use problem::{Problem, Severity, nearest};
 pub use template::{Lookup, Refused, Template, ValueTemplate, encode_path, plain};
+pub use visible::{is_unseen, visible};
 pub use yaml::{parse_json, parse_yaml};

@@ -239,6 +239,36 @@ fn check_says_what_a_plan_costs() {
 }
 
 #[test]
+fn output_that_is_lost_is_an_error() {
+    let rig = Rig::start();
+    let folder = Folder::new(&rig.url(), &three());
+    for command in [
+        &["check"][..],
+        &["list"],
+        &["list", "--json"],
+        &["run"],
+        &["run", "--json"],
+        &["sweep"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_testerd"))
+            .args(command)
+            .arg("--config.file")
+            .arg(folder.config())
+            .stdout(full)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{command:?}: {said}");
+        assert!(said.contains("standard output"), "{command:?}: {said}");
+    }
+}
+
+#[test]
 fn check_says_what_a_hung_target_costs() {
     let specs: String = (0..15)
         .map(|number| {

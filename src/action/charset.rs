@@ -13,13 +13,18 @@ const SEARCHED: usize = 1024;
 
 /// The body as text. What is no text in its charset is replaced, never an error.
 pub(super) fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, str> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let media_type = media_type.unwrap_or_default();
     if Encoding::for_bom(body).is_none() && media_type.is_empty() {
         return String::from_utf8_lossy(body);
     }
-    let said = parameter(media_type, "charset").and_then(|label| Encoding::for_label(label.as_bytes()));
-    let charset = said.or_else(|| of_markup(media_type, body)).unwrap_or(UTF_8);
+    let said =
+        parameter(media_type, "charset").and_then(|label| Encoding::for_label(label.as_bytes()));
+    let charset = said
+        .or_else(|| of_markup(media_type, body))
+        .unwrap_or(UTF_8);
     // A mark at the beginning holds over what is said, and is no part of the text.
     charset.decode(body).0
 }
@@ -89,25 +94,57 @@ mod tests {
             ("text/html; charset=iso-8859-1", b"gr\xfcn".to_vec(), "grün"),
             ("text/html;CHARSET=\"Latin1\"", b"gr\xfcn".to_vec(), "grün"),
             ("text/html; charset='windows-1252'", b"\x80".to_vec(), "€"),
-            ("text/html; charset=shift_jis; x=y", b"\x8f\xe1\x8aQ".to_vec(), "障害"),
-            ("text/html; charset=EUC-JP", b"\xbe\xe3\xb3\xb2".to_vec(), "障害"),
-            ("text/html; charset=gbk", b"\xb9\xca\xd5\xcf".to_vec(), "故障"),
-            ("text/plain; charset=koi8-r", b"\xf3\xc2\xcf\xca".to_vec(), "Сбой"),
+            (
+                "text/html; charset=shift_jis; x=y",
+                b"\x8f\xe1\x8aQ".to_vec(),
+                "障害",
+            ),
+            (
+                "text/html; charset=EUC-JP",
+                b"\xbe\xe3\xb3\xb2".to_vec(),
+                "障害",
+            ),
+            (
+                "text/html; charset=gbk",
+                b"\xb9\xca\xd5\xcf".to_vec(),
+                "故障",
+            ),
+            (
+                "text/plain; charset=koi8-r",
+                b"\xf3\xc2\xcf\xca".to_vec(),
+                "Сбой",
+            ),
             ("text/plain; charset=utf-16", b"a\0b\0".to_vec(), "ab"),
             ("text/plain; charset=utf-16be", b"\0a\0b".to_vec(), "ab"),
             (plain, b"\xff\xfea\0".to_vec(), "a"),
-            ("text/plain; charset=iso-8859-1", b"\xef\xbb\xbf\xc3\xbc".to_vec(), "ü"),
+            (
+                "text/plain; charset=iso-8859-1",
+                b"\xef\xbb\xbf\xc3\xbc".to_vec(),
+                "ü",
+            ),
             ("", b"\xef\xbb\xbfa".to_vec(), "a"),
             ("text/plain; charset=nonsense", b"\xc3\xbc".to_vec(), "ü"),
             (html, meta(b"\xfc"), "<meta charset=\"iso-8859-1\"><p>ü"),
-            (plain, meta(b"\xfc"), "<meta charset=\"iso-8859-1\"><p>\u{fffd}"),
+            (
+                plain,
+                meta(b"\xfc"),
+                "<meta charset=\"iso-8859-1\"><p>\u{fffd}",
+            ),
             (
                 html,
                 equiv.to_vec(),
                 "<META http-equiv=content-type content='text/html; charset=windows-1251'>Ш",
             ),
-            ("application/xml", xml.to_vec(), "<?xml version='1.0' encoding='ISO-8859-15'?>€"),
-            (html, b"<meta charset=utf-16>a".to_vec(), "<meta charset=utf-16>a"),
+            (
+                "application/xml",
+                xml.to_vec(),
+                "<?xml version='1.0' encoding='ISO-8859-15'?>€",
+            ),
+            (
+                html,
+                b"<meta charset=utf-16>a".to_vec(),
+                "<meta charset=utf-16>a",
+            ),
         ] {
             let mut headers = HeaderMap::new();
             if !media_type.is_empty() {

@@ -9,6 +9,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::arrival::{ARRIVAL, Arrival};
+use super::charset;
 use super::content::{CONTENT, Content, compiled, excerpt};
 use super::keys::{Key, Part};
 use super::kind::{HEADERS, Kind, TABLE, TEXTS};
@@ -70,6 +71,8 @@ pub(crate) struct Reply {
     pub(super) duration: Duration,
     /// What an unexpected status says.
     pub(crate) reason: Reason,
+    /// Whether it is only a piece of an answer.
+    is_part: bool,
     /// How messages call the body.
     pub(super) noun: &'static str,
     /// Where it came from, after redirects.
@@ -87,6 +90,7 @@ impl Reply {
             answer,
             duration,
             reason,
+            is_part: false,
             noun: "the body",
             url: String::new(),
             redirected: false,
@@ -114,6 +118,7 @@ impl Reply {
     ) -> Self {
         let answer = Answer::part(status, headers.clone(), body.into());
         Self {
+            is_part: true,
             noun,
             ..Self::new(answer, Duration::ZERO, Reason::of_status(status))
         }
@@ -150,7 +155,11 @@ impl Reply {
     }
 
     pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.answer.body)
+        // Events and messages are UTF-8 whatever the head says.
+        if self.is_part {
+            return String::from_utf8_lossy(&self.answer.body);
+        }
+        charset::text(&self.answer.headers, &self.answer.body)
     }
 
     /// A header as text; several of the same name are joined as RFC 9110, 5.3 says.
@@ -332,10 +341,11 @@ fn statuses(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<Status> {
 fn status(value: &Value) -> Option<Status> {
     if let Some(text) = value.as_str() {
         let class = text.strip_suffix("xx")?.parse().ok()?;
-        return (1..=5).contains(&class).then_some(Status::Class(class));
+        return (1..=9).contains(&class).then_some(Status::Class(class));
     }
     let code = u16::try_from(value.as_u64()?).ok()?;
-    (100..=599).contains(&code).then_some(Status::Exactly(code))
+    // Some servers have codes of their own, such as 999.
+    (100..=999).contains(&code).then_some(Status::Exactly(code))
 }
 
 /// Reads an array of exact statuses, such as `gone`.

@@ -6,6 +6,7 @@
 mod arrival;
 mod capture;
 mod certificate;
+mod charset;
 mod content;
 mod examine;
 mod expect;

@@ -152,7 +152,8 @@ impl Cookies {
 }
 
 fn url(endpoint: &Endpoint, uri: &Uri) -> Option<Url> {
-    Url::parse(&format!("{}{uri}", endpoint.origin())).ok()
+    let (scheme, authority) = (endpoint.scheme(), endpoint.authority());
+    Url::parse(&format!("{scheme}://{authority}{uri}")).ok()
 }
 
 #[cfg(test)]

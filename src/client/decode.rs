@@ -3,7 +3,9 @@
 
 use std::io::{self, Read};
 
+use brotli_decompressor::Decompressor;
 use bytes::Bytes;
+use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::StreamingDecoder;
@@ -106,15 +108,12 @@ impl<'a> Unpacking<'a> {
 
     fn all(&mut self, codings: &[String], mut body: Bytes) -> Result<Bytes, Broken> {
         for coding in codings.iter().rev() {
-            let packed = self.waited.input(&body[..]);
             let mut content = Vec::new();
             match coding.as_str() {
-                "gzip" | "x-gzip" => {
-                    let packed = flate2::read::MultiGzDecoder::new(packed);
-                    self.read(packed, body.len(), &mut content)?;
-                }
+                "gzip" | "x-gzip" => self.read_gzip(&body, &mut content)?,
+                // What stands behind its end is not read.
                 "br" => {
-                    let packed = brotli_decompressor::Decompressor::new(packed, 4096);
+                    let packed = Decompressor::new(self.waited.input(&body[..]), 4096);
                     self.read(packed, body.len(), &mut content)?;
                 }
                 "zstd" => self.read_zstd(&body, &mut content)?,
@@ -126,14 +125,30 @@ impl<'a> Unpacking<'a> {
         Ok(body)
     }
 
-    /// Frame by frame (RFC 8878, 3).
+    /// Member by member (RFC 1952, 2.2).
+    fn read_gzip(&mut self, mut packed: &[u8], content: &mut Vec<u8>) -> Result<(), Broken> {
+        let length = packed.len();
+        while !packed.is_empty() {
+            let member = self.waited.input(GzDecoder::new(&mut packed));
+            self.read(member, length, content)?;
+            packed = without_padding(packed);
+        }
+        Ok(())
+    }
+
+    /// Frame by frame (RFC 8878, 3); those that are to be skipped are.
     fn read_zstd(&mut self, mut packed: &[u8], content: &mut Vec<u8>) -> Result<(), Broken> {
         let length = packed.len();
         while !packed.is_empty() {
+            if let Some(rest) = after_skippable(packed) {
+                packed = without_padding(rest);
+                continue;
+            }
             let input = self.waited.input(&mut packed);
             let frame = StreamingDecoder::new_with_max_window_size(input, ZSTD_WINDOW);
             let frame = frame.map_err(|error| Broken::Garbage(io::Error::other(error)))?;
             self.read(frame, length, content)?;
+            packed = without_padding(packed);
         }
         Ok(())
     }
@@ -166,6 +181,21 @@ impl<'a> Unpacking<'a> {
     }
 }
 
+/// What comes after a frame for others (RFC 8878, 3.1.2), if this is one.
+fn after_skippable(packed: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = packed.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    rest.get(length..).filter(|_| skippable)
+}
+
+/// Zeros behind the end fill up a block of whoever sends; everybody passes over them.
+fn without_padding(rest: &[u8]) -> &[u8] {
+    let begin = rest.iter().position(|byte| *byte != 0);
+    &rest[begin.unwrap_or(rest.len())..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +219,42 @@ mod tests {
         assert!(matches!(too_long, Err(Broken::TooLong)), "{too_long:?}");
         let cut = unpack(&two[..19], 2);
         assert!(matches!(cut, Err(Broken::Garbage(_))), "{cut:?}");
+    }
+
+    /// `a`, packed by each coding.
+    const PACKED: [(&str, &[u8]); 3] = [
+        (
+            "gzip",
+            &[
+                31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 75, 4, 0, 67, 190, 183, 232, 1, 0, 0, 0,
+            ],
+        ),
+        ("br", &[0x0b, 0, 0x80, b'a', 3]),
+        ("zstd", &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 1, 0x09, 0, 0, b'a']),
+    ];
+
+    #[test]
+    fn what_stands_behind_the_end_is_padding_or_another_frame() {
+        let skipped = [0x5f, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
+        for (coding, packed) in PACKED {
+            let more = |behind: &[u8]| Bytes::from([packed, behind].concat());
+            let unpack = |body| {
+                let share = Room::default().share();
+                Unpacking::new(9, share, &Waited::AT_ONCE).all(&[coding.to_owned()], body)
+            };
+            assert_eq!(unpack(more(&[])).unwrap(), "a", "{coding}");
+            assert_eq!(unpack(more(&[0; 512])).unwrap(), "a", "{coding}");
+            if coding != "br" {
+                assert!(unpack(more(b"junk")).is_err(), "{coding}");
+                assert_eq!(unpack(more(packed)).unwrap(), "aa", "{coding}");
+                let both = more(&[&[0; 7], packed].concat());
+                assert_eq!(unpack(both).unwrap(), "aa", "{coding}");
+            }
+            if coding == "zstd" {
+                assert_eq!(unpack(more(&skipped)).unwrap(), "a");
+                let first = Bytes::from([&skipped, packed].concat());
+                assert_eq!(unpack(first).unwrap(), "a");
+            }
+        }
     }
 }

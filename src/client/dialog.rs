@@ -56,7 +56,7 @@ impl Client {
             None
         };
         let mut watch = Stopwatch::start(phases);
-        let (pipe, session) = connect(&self.names, endpoint, tls, &mut watch).await?;
+        let (pipe, session) = connect(&self.names, endpoint, tls, None, &mut watch).await?;
         Ok(Dialog {
             pipe,
             session,

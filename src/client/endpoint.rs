@@ -16,11 +16,22 @@ use super::transport::Transport;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: Scheme,
-    host: String,
-    name: ServerName<'static>,
+    host: Host,
     port: u16,
     base_path: String,
     transport: Arc<Transport>,
+}
+
+/// A name or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    /// As a URL has it.
+    text: String,
+    /// As a certificate has it.
+    name: ServerName<'static>,
+    /// In which of this machine's networks an address is (RFC 4007, 11). Nobody else is told: it is
+    /// the name of an interface here (RFC 6874, 4).
+    zone: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +83,11 @@ pub enum EndpointError {
     /// `?…` or `#…`.
     #[error("an endpoint has no query and no fragment: end it before the `?` or `#`")]
     Suffix,
+    /// A zone at an address that has none, or without a name.
+    #[error(
+        "a zone is the name of a network interface at a link-local address: write \"[fe80::1%eth0]:8080\""
+    )]
+    Zone,
     /// An IPv6 address without brackets.
     #[error("an ipv6 address stands in brackets: write \"[2001:db8::1]:8080\"")]
     Brackets,
@@ -104,7 +120,7 @@ impl Endpoint {
         if authority.contains('@') {
             return Err(EndpointError::UserInfo);
         }
-        let (host, name, port) = host_and_port(authority)?;
+        let (host, port) = host_and_port(authority)?;
         let base_path = path.trim_end_matches('/');
         if !base_path.is_empty() && path_and_query(base_path).is_none() {
             return Err(EndpointError::Path);
@@ -112,7 +128,6 @@ impl Endpoint {
         Ok(Self {
             scheme,
             host,
-            name,
             port: port.or(scheme.default_port()).ok_or(EndpointError::Port)?,
             base_path: base_path.to_owned(),
             transport: Arc::default(),
@@ -130,11 +145,10 @@ impl Endpoint {
         if authority.contains(['/', '?', '#', '@']) {
             return Err(EndpointError::NotOnlyHostAndPort);
         }
-        let (host, name, port) = host_and_port(authority)?;
+        let (host, port) = host_and_port(authority)?;
         Ok(Self {
             scheme,
             host,
-            name,
             port: port.ok_or(EndpointError::NoPort)?,
             base_path: String::new(),
             transport: Arc::default(),
@@ -180,9 +194,10 @@ impl Endpoint {
         matches!(self.scheme, Scheme::Https | Scheme::Tls)
     }
 
-    /// The host as a URL has it: in lower case, an IPv6 address in brackets.
+    /// The host as a URL has it: in lower case, an IPv6 address in brackets and without its zone, a
+    /// name of other letters as its ASCII form (RFC 5890, 2.3.2.1).
     pub fn host(&self) -> &str {
-        &self.host
+        &self.host.text
     }
 
     /// The port, also when it is the scheme's own.
@@ -192,10 +207,22 @@ impl Endpoint {
 
     /// Host and port as the `host` header has them: without the scheme's own port.
     pub fn authority(&self) -> String {
+        self.with_port(self.host.text.clone())
+    }
+
+    fn with_port(&self, host: String) -> String {
         if Some(self.port) == self.scheme.default_port() {
-            self.host.clone()
-        } else {
-            self.host_port()
+            return host;
+        }
+        format!("{host}:{}", self.port)
+    }
+
+    /// The host with its zone.
+    fn zoned(&self) -> String {
+        let text = &self.host.text;
+        match (&self.host.zone, text.strip_suffix(']')) {
+            (Some(zone), Some(address)) => format!("{address}%{zone}]"),
+            _ => text.clone(),
         }
     }
 
@@ -206,23 +233,23 @@ impl Endpoint {
 
     /// Host and port, for messages.
     pub(super) fn host_port(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        format!("{}:{}", self.zoned(), self.port)
     }
 
     /// Scheme, host and port: what has to be equal for anything to be shared.
     pub fn origin(&self) -> String {
-        format!("{}://{}", self.scheme(), self.authority())
+        format!("{}://{}", self.scheme(), self.with_port(self.zoned()))
     }
 
     /// Whom the certificate has to name.
     pub(super) fn server_name(&self) -> &ServerName<'static> {
         let other = self.transport.trust.server_name.as_ref();
-        other.unwrap_or(&self.name)
+        other.unwrap_or(&self.host.name)
     }
 
     /// The host, whatever the certificate has to name.
     pub(super) fn own_name(&self) -> &ServerName<'static> {
-        &self.name
+        &self.host.name
     }
 
     /// How it is reached.
@@ -232,10 +259,15 @@ impl Endpoint {
 
     /// The address, if the host is one.
     pub(super) fn ip(&self) -> Option<IpAddr> {
-        match self.name {
+        match self.host.name {
             ServerName::IpAddress(ip) => Some(ip.into()),
             _ => None,
         }
+    }
+
+    /// The interface that leads to its address, if it says so.
+    pub(super) fn zone(&self) -> Option<&str> {
+        self.host.zone.as_deref()
     }
 
     /// Whether a request may have this path and query.
@@ -257,27 +289,56 @@ impl fmt::Display for Endpoint {
     }
 }
 
-type Authority = (String, ServerName<'static>, Option<u16>);
-
-fn host_and_port(authority: &str) -> Result<Authority, EndpointError> {
+fn host_and_port(authority: &str) -> Result<(Host, Option<u16>), EndpointError> {
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, port) = bracketed.split_once(']').ok_or(EndpointError::Brackets)?;
-        let ip: Ipv6Addr = host.parse().map_err(|_| EndpointError::Brackets)?;
+        let (ip, zone) = match host.split_once('%') {
+            None => (host, None),
+            // As RFC 6874 writes it in a URL, and as people do.
+            Some((ip, "25")) => (ip, Some("25")),
+            Some((ip, zone)) => (ip, Some(zone.strip_prefix("25").unwrap_or(zone))),
+        };
+        let ip: Ipv6Addr = ip.parse().map_err(|_| EndpointError::Brackets)?;
+        let named = |zone: &str| {
+            let letter = |byte: u8| byte.is_ascii_graphic() && !b"/[]%".contains(&byte);
+            (1..16).contains(&zone.len()) && zone.bytes().all(letter)
+        };
+        if zone.is_some_and(|zone| !ip.is_unicast_link_local() || !named(zone)) {
+            return Err(EndpointError::Zone);
+        }
         let port = match port {
             "" => None,
             _ => Some(port.strip_prefix(':').ok_or(EndpointError::Port)?),
         };
         let port = port.map(parse_port).transpose()?;
-        return Ok((format!("[{ip}]"), IpAddr::V6(ip).into(), port));
+        let host = Host {
+            text: format!("[{ip}]"),
+            name: IpAddr::V6(ip).into(),
+            zone: zone.map(str::to_owned),
+        };
+        return Ok((host, port));
     }
     let (host, port) = match authority.split_once(':') {
         Some((_, port)) if port.contains(':') => return Err(EndpointError::Brackets),
         Some((host, port)) => (host, Some(parse_port(port)?)),
         None => (authority, None),
     };
-    let host = host.to_ascii_lowercase();
-    let name = ServerName::try_from(host.clone()).map_err(|_| EndpointError::Host)?;
-    Ok((host, name, port))
+    let text = ascii(host).ok_or(EndpointError::Host)?;
+    let name = ServerName::try_from(text.clone()).map_err(|_| EndpointError::Host)?;
+    let host = Host {
+        text,
+        name,
+        zone: None,
+    };
+    Ok((host, port))
+}
+
+/// A name in lower case and ASCII, whatever letters it is written in (UTS 46).
+pub fn ascii(name: &str) -> Option<String> {
+    if name.is_ascii() {
+        return Some(name.to_ascii_lowercase());
+    }
+    idna::domain_to_ascii(name).ok()
 }
 
 fn parse_port(text: &str) -> Result<u16, EndpointError> {
@@ -340,6 +401,34 @@ mod tests {
                 "/x",
             ),
             (
+                "http://[fe80::1%eth0]:8080/a",
+                "http://[fe80::1%eth0]:8080/a",
+                "[fe80::1]",
+                8080,
+                "/a",
+            ),
+            (
+                "https://[FE80::1%25br-0.7]",
+                "https://[fe80::1%br-0.7]",
+                "[fe80::1]",
+                443,
+                "",
+            ),
+            (
+                "http://Bücher.example",
+                "http://xn--bcher-kva.example",
+                "xn--bcher-kva.example",
+                80,
+                "",
+            ),
+            (
+                "http://XN--BCHER-KVA.Example.",
+                "http://xn--bcher-kva.example.",
+                "xn--bcher-kva.example.",
+                80,
+                "",
+            ),
+            (
                 "http://[::1]:65535",
                 "http://[::1]:65535",
                 "[::1]",
@@ -373,7 +462,11 @@ mod tests {
             ("http://a b", EndpointError::Host),
             ("http://a%20b", EndpointError::Host),
             ("http://256.1.1.1", EndpointError::Host),
-            ("http://bücher.example", EndpointError::Host),
+            ("http://bü cher.example", EndpointError::Host),
+            ("http://[fe80::1%]", EndpointError::Zone),
+            ("http://[fe80::1%a/b]", EndpointError::Brackets),
+            ("http://[fe80::1%a%b]", EndpointError::Zone),
+            ("http://[2001:db8::1%eth0]", EndpointError::Zone),
             ("http://a:", EndpointError::Port),
             ("http://a:0", EndpointError::Port),
             ("http://a:+1", EndpointError::Port),

@@ -1,6 +1,7 @@
 //! One HTTP connection, driven inside the future of whoever uses it: no task of its own, so
 //! dropping that future ends it. When to open, keep and close it is decided in `mod`.
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::consume_budget;
 
 use super::connect::Pipe;
+use super::heard::{Ear, Heard};
 use super::tasks::{Spawner, Tasks};
 use super::tls::Session;
 
@@ -28,9 +30,16 @@ pub(super) type Incoming = http::Response<hyper::body::Incoming>;
 /// How much of a body a server may send in HTTP/2 before it is read.
 const WINDOW: u32 = 512 * 1024;
 
+/// The longest head of an answer, in either version. Browsers and curl take about as much.
+const LONGEST_HEAD: u32 = 256 * 1024;
+
+/// The most lines in it, in HTTP/1.1: room for them is made with each answer.
+const MOST_LINES: usize = 2000;
+
 /// A connection, and what drives it.
 pub(super) struct Connection {
     speaks: Speaks,
+    ear: Ear,
     session: Option<Arc<Session>>,
     /// It may end before the body is read, and must not be driven any more.
     ended: bool,
@@ -41,42 +50,57 @@ pub(super) struct Connection {
 enum Speaks {
     One {
         sender: http1::SendRequest<Full<Bytes>>,
-        driver: Box<http1::Connection<TokioIo<Pipe>, Full<Bytes>>>,
+        driver: Box<http1::Connection<TokioIo<Heard<Pipe>>, Full<Bytes>>>,
     },
     Two {
         sender: http2::SendRequest<Full<Bytes>>,
-        driver: Box<http2::Connection<TokioIo<Pipe>, Full<Bytes>, Spawner>>,
+        driver: Box<http2::Connection<TokioIo<Heard<Pipe>>, Full<Bytes>, Spawner>>,
         tasks: Tasks,
     },
 }
 
 impl Connection {
-    /// Speaks HTTP/1.1 over this pipe.
+    /// Speaks HTTP/1.1 over this pipe, and hears it as browsers and curl do: a line of the head
+    /// that is none is passed over, a folded one is one (RFC 9112, 5.2). Some devices know the names
+    /// of headers only as `Host` and `Content-Length` are usually written.
     pub(super) async fn http1(pipe: Pipe) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(TokioIo::new(pipe)).await?;
+        let (pipe, ear) = Heard::new(pipe);
+        let (sender, driver) = http1::Builder::new()
+            .max_headers(MOST_LINES)
+            .max_header_size(LONGEST_HEAD as usize)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .title_case_headers(true)
+            .handshake(TokioIo::new(pipe))
+            .await?;
         let driver = Box::new(driver);
-        Ok(Self::new(Speaks::One { sender, driver }))
+        Ok(Self::new(Speaks::One { sender, driver }, ear))
     }
 
     /// Speaks HTTP/2 over this pipe, to a server that is known to understand it.
     pub(super) async fn http2(pipe: Pipe) -> hyper::Result<Self> {
         let tasks = Tasks::default();
+        let (pipe, ear) = Heard::new(pipe);
         let (sender, driver) = http2::Builder::new(tasks.spawner())
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
+            .max_header_list_size(LONGEST_HEAD)
             .handshake(TokioIo::new(pipe))
             .await?;
         let driver = Box::new(driver);
-        Ok(Self::new(Speaks::Two {
+        let speaks = Speaks::Two {
             sender,
             driver,
             tasks,
-        }))
+        };
+        Ok(Self::new(speaks, ear))
     }
 
-    fn new(speaks: Speaks) -> Self {
+    fn new(speaks: Speaks, ear: Ear) -> Self {
         Self {
             speaks,
+            ear,
             session: None,
             ended: false,
             broken: None,
@@ -99,6 +123,7 @@ impl Connection {
         &mut self,
         message: Message,
     ) -> Result<Incoming, TrySendError<Message>> {
+        self.ear.take();
         match &mut self.speaks {
             Speaks::One { sender, .. } => {
                 let head = sender.try_send_request(message);
@@ -113,6 +138,26 @@ impl Connection {
                 self.drive(head).await
             }
         }
+    }
+
+    /// Whether a request that failed so may be sent again over another connection, though it was
+    /// sent: the server says that it did nothing with it, or it is harmless and the server closed a
+    /// connection that had been kept, which it may do at any moment.
+    pub(super) fn may_be_repeated(&self, error: &hyper::Error, harmless: bool) -> bool {
+        let source = error.source().and_then(|source| source.downcast_ref());
+        let unprocessed = source.is_some_and(|error: &h2::Error| {
+            let (went, refused) = (h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM);
+            // Of streams up to the last one that it names, a GOAWAY says nothing: they go on.
+            error.is_remote()
+                && (error.is_go_away() && error.reason() == Some(went)
+                    || error.is_reset() && error.reason() == Some(refused))
+        });
+        unprocessed || harmless && !self.ear.take()
+    }
+
+    /// Whether its server may say that it did nothing with a request.
+    pub(super) fn may_refuse(&self) -> bool {
+        matches!(self.speaks, Speaks::Two { .. })
     }
 
     /// The next piece of the body, trailers passed over. It can be dropped and called again.
@@ -182,7 +227,7 @@ impl Connection {
             poll_fn(|context| driver.poll_without_shutdown(context)).await?;
         }
         let parts = driver.into_parts();
-        Ok(Some((parts.io.into_inner(), parts.read_buf)))
+        Ok(Some((parts.io.into_inner().into_inner(), parts.read_buf)))
     }
 
     /// Waits for something that happens on the connection, and drives the connection meanwhile. What
@@ -247,8 +292,12 @@ pub(super) fn absolute(mut message: Message, scheme: Scheme) -> Message {
     message
 }
 
-/// The message as it was before [`absolute`].
+/// The message as it was before [`absolute`] had its host for HTTP/2. A proxy is told the whole
+/// address, but the host as well.
 pub(super) fn relative(mut message: Message) -> Message {
+    if message.headers().contains_key(HOST) {
+        return message;
+    }
     let host = message.uri().authority().map(Authority::as_str);
     let host = host.and_then(|host| HeaderValue::try_from(host).ok());
     if let Some(host) = host {

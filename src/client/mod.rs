@@ -15,6 +15,7 @@ mod dialog;
 mod endpoint;
 mod error;
 mod exchange;
+mod heard;
 mod names;
 mod paced;
 mod proxy;
@@ -36,8 +37,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::Full;
 use rustls::RootCertStore;
 use tokio::sync::OnceCell;
@@ -54,7 +55,7 @@ use crate::event::HttpPhases;
 use crate::outcome::Failure;
 
 pub use self::dialog::{Dialog, LONGEST_LINE};
-pub use self::endpoint::{Endpoint, EndpointError};
+pub use self::endpoint::{Endpoint, EndpointError, ascii};
 pub use self::error::ClientError;
 pub use self::proxy::{Proxy, ProxyKind};
 pub use self::sse::{Event, EventStream, Parser as EventParser, TooLong};
@@ -351,6 +352,11 @@ impl Client {
         let uri = message.uri().clone();
         let cookies = &mut connections.cookies;
         cookies.add(endpoint, &uri, message.headers_mut());
+        let upgrades = message.headers().contains_key(UPGRADE);
+        let forwarder = proxy::forwarder(endpoint).filter(|_| speak != Speak::Http2 && !upgrades);
+        if let Some(proxy) = forwarder {
+            proxy.address(&mut message, endpoint)?;
+        }
 
         let mut watch = Stopwatch::start(phases);
         let kept = if reuse {
@@ -360,6 +366,7 @@ impl Client {
         };
         let way = Way {
             names: &self.names,
+            forwarder,
             endpoint,
             tls,
             speak,
@@ -389,8 +396,13 @@ impl Client {
     }
 }
 
+/// How often one request is sent at most.
+const TRIES: usize = 3;
+
 /// How a request goes to its endpoint.
 struct Way<'a> {
+    /// The proxy that makes the request, where it makes no tunnel.
+    forwarder: Option<&'a Proxy>,
     names: &'a Names,
     endpoint: &'a Endpoint,
     tls: Option<Tls>,
@@ -399,34 +411,58 @@ struct Way<'a> {
 
 impl Way<'_> {
     /// Sends the message, over the kept connection if there is one, and waits for the head of the
-    /// answer. What certainly never left a kept connection is sent over a fresh one: that is no
-    /// retry.
+    /// answer. What certainly was not processed is sent again over a fresh connection, and so is
+    /// what does no harm, if the kept one was closed before anything came: that is no retry.
     async fn request_head(
         self,
-        kept: Option<Connection>,
+        mut kept: Option<Connection>,
         mut message: Message,
         watch: &mut Stopwatch<'_>,
     ) -> Result<(Connection, Incoming), ClientError> {
-        let endpoint = self.endpoint;
-        if let Some(mut kept) = kept {
-            watch.enter(Phase::FirstByte);
-            match kept.request(message).await {
-                Ok(head) => return Ok((kept, head)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => message = relative(unsent),
-                    None => return Err(ClientError::answer(endpoint, error.into_error())),
-                },
-            }
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let was_kept = kept.is_some();
+            let mut connection = match kept.take() {
+                Some(kept) => {
+                    watch.enter(Phase::FirstByte);
+                    kept
+                }
+                None => self.connect(watch).await?,
+            };
+            let harmless = was_kept && message.method().is_safe();
+            let copy = (harmless || connection.may_refuse()).then(|| message.clone());
+            let mut error = match connection.request(message).await {
+                Ok(head) => return Ok((connection, self.checked(head)?)),
+                Err(error) => error,
+            };
+            let unsent = error.take_message().filter(|_| was_kept).map(relative);
+            let error = error.into_error();
+            message = match (unsent, copy) {
+                _ if tries == 0 => return Err(ClientError::answer(self.endpoint, error)),
+                (Some(unsent), _) => unsent,
+                (None, Some(copy)) if connection.may_be_repeated(&error, harmless) => copy,
+                _ => return Err(ClientError::answer(self.endpoint, error)),
+            };
         }
-        let mut fresh = self.connect(watch).await?;
-        let head = fresh.request(message).await;
-        let head = head.map_err(|error| ClientError::answer(endpoint, error.into_error()))?;
-        Ok((fresh, head))
+    }
+
+    /// A proxy that wants to know who we are answers in the target's place.
+    fn checked(&self, head: Incoming) -> Result<Incoming, ClientError> {
+        match self.forwarder {
+            Some(proxy) if head.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                let what = "it wants another login: status 407";
+                Err(ClientError::proxy(&proxy.endpoint, what.into()))
+            }
+            _ => Ok(head),
+        }
     }
 
     /// A connection that speaks what it should. The clock is then at the first byte.
-    async fn connect(self, watch: &mut Stopwatch<'_>) -> Result<Connection, ClientError> {
-        let (pipe, session) = connect(self.names, self.endpoint, self.tls, watch).await?;
+    async fn connect(&self, watch: &mut Stopwatch<'_>) -> Result<Connection, ClientError> {
+        let tls = self.tls.clone();
+        let (pipe, session) =
+            connect(self.names, self.endpoint, tls, self.forwarder, watch).await?;
         watch.enter(Phase::FirstByte);
         let agreed = session.as_ref().and_then(|s| s.protocol.as_deref()) == Some(b"h2");
         let opened = match (self.speak, &session) {

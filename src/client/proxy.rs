@@ -1,12 +1,15 @@
-//! Proxies: a tunnel to the target through somebody else. HTTP proxies are asked by CONNECT
-//! (RFC 9110, 9.3.6) for `http` too, SOCKS5 ones (RFC 1928) with the target's name, so that the
-//! proxy resolves it.
+//! Proxies: the way to the target through somebody else. HTTP proxies are asked for what is at the
+//! target where it is `http`, and by CONNECT for a tunnel for all else (RFC 9110, 9.3.6), SOCKS5 ones
+//! (RFC 1928) with the target's name, so that the proxy resolves it.
 
 use std::error::Error;
 use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use http::header::PROXY_AUTHORIZATION;
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,6 +17,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::exchange::Message;
 use crate::secret::{Secret, SecretSource};
 
 /// Longer heads of an answer are none.
@@ -39,7 +43,27 @@ pub enum ProxyKind {
     Socks5,
 }
 
+/// The proxy that is asked for what the endpoint is asked for, instead of a tunnel to it: one that
+/// speaks HTTP, for `http` (RFC 9112, 3.2.2). Many allow tunnels to port 443 only.
+pub(super) fn forwarder(endpoint: &Endpoint) -> Option<&Proxy> {
+    let proxy = endpoint.transport().proxy.as_ref()?;
+    (proxy.kind == ProxyKind::Http && endpoint.scheme() == "http").then_some(proxy)
+}
+
 impl Proxy {
+    /// Addresses the message for it: with the whole address, and who we are.
+    pub(super) fn address(&self, message: &mut Message, to: &Endpoint) -> Result<(), ClientError> {
+        let mut parts = message.uri().clone().into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = to.authority().parse().ok();
+        *message.uri_mut() = Uri::from_parts(parts).map_err(|_| ClientError::Path)?;
+        let login = self.login()?;
+        let login = login.and_then(|login| HeaderValue::try_from(login.basic()).ok());
+        let login = login.map(|login| (PROXY_AUTHORIZATION, login));
+        message.headers_mut().extend(login);
+        Ok(())
+    }
+
     /// Makes a tunnel to the endpoint of a connection to the proxy.
     pub(super) async fn tunnel(
         &self,
@@ -73,9 +97,9 @@ impl Proxy {
         let broken =
             |source: Box<dyn Error + Send + Sync>| ClientError::proxy(&self.endpoint, source);
         let target = format!("{}:{}", to.host(), to.port());
-        let mut request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
+        let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
         if let Some(login) = login {
-            request = format!("{request}proxy-authorization: {}\r\n", login.basic());
+            request = format!("{request}Proxy-Authorization: {}\r\n", login.basic());
         }
         let asked = async {
             tcp.write_all(format!("{request}\r\n").as_bytes()).await?;
@@ -132,21 +156,29 @@ impl Login {
 }
 
 /// Reads the head of an answer and not a byte more: whoever is behind the proxy may have spoken
-/// already.
+/// already. What it says before (RFC 9110, 15.2) is passed over.
 async fn read_head(tcp: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= LONGEST_HEAD {
+    let mut length = 0;
+    loop {
+        if length >= LONGEST_HEAD {
             return Err(io::Error::other("the head of its answer has no end"));
         }
         head.push(tcp.read_u8().await?);
+        length += 1;
+        // Lines may end with a line feed alone (RFC 9112, 2.2).
+        if head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n") {
+            match status(&head) {
+                Some(100..=199) => head.clear(),
+                _ => return Ok(head),
+            }
+        }
     }
-    Ok(head)
 }
 
 /// The status in a head.
 fn status(head: &[u8]) -> Option<u16> {
-    let line = std::str::from_utf8(head.split(|byte| *byte == b'\r').next()?).ok()?;
+    let line = std::str::from_utf8(head.split(|byte| b"\r\n".contains(byte)).next()?).ok()?;
     let rest = line
         .strip_prefix("HTTP/1.1 ")
         .or(line.strip_prefix("HTTP/1.0 "))?;

@@ -157,10 +157,13 @@ fn path<'a>(
         return Ok(vec![leaf.clone()]);
     }
     match &error {
-        Error::InvalidCertificate(wrong) if may_sign(wrong) => match serves(leaf) {
-            true => to_root(roots, leaf, others, now).ok_or(CertificateError::UnknownIssuer.into()),
-            false => Err(CertificateError::InvalidPurpose.into()),
-        },
+        Error::InvalidCertificate(wrong) if may_sign(wrong) => {
+            if serves(leaf) {
+                to_root(roots, leaf, others, now).ok_or(CertificateError::UnknownIssuer.into())
+            } else {
+                Err(CertificateError::InvalidPurpose.into())
+            }
+        }
         _ => Err(error),
     }
 }
@@ -288,9 +291,10 @@ impl ServerCertVerifier for Verifier {
             read.verify_signature(key, message, signed.signature())
                 .is_ok()
         };
-        match pss.any(|key| fits(key)) {
-            true => Ok(HandshakeSignatureValid::assertion()),
-            false => Err(CertificateError::BadSignature.into()),
+        if pss.any(|key| fits(key)) {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
         }
     }
 

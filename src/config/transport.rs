@@ -4,7 +4,7 @@
 use rustls::pki_types::ServerName;
 
 use super::targets::read_secret;
-use crate::client::{Endpoint, Family, Proxy, ProxyKind, Resolver, Transport, Trust};
+use crate::client::{Endpoint, Family, Proxy, ProxyKind, Resolver, Transport, Trust, ascii};
 use crate::text::{Fields, Raw};
 
 /// Reads them; what is wrong is noted, and left out.
@@ -106,8 +106,8 @@ fn read_trust(mut fields: Fields<'_, '_>) -> Trust {
         fields.problem("", "has a certificate or a key, but not both", help);
     }
     let server_name = fields.string("server_name").and_then(|text| {
-        let name = ServerName::try_from(text);
-        if name.is_err() {
+        let name = ascii(&text).and_then(|text| ServerName::try_from(text).ok());
+        if name.is_none() {
             let help = "write a DNS name such as \"shop.example\", or an IP address";
             fields.problem(
                 "server_name",
@@ -115,7 +115,7 @@ fn read_trust(mut fields: Fields<'_, '_>) -> Trust {
                 help,
             );
         }
-        name.ok()
+        name
     });
     let only_1_3 = match fields.string("min_version").as_deref() {
         None | Some("1.2") => false,

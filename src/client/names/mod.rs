@@ -41,6 +41,9 @@ pub(super) enum Unresolved {
     /// There are addresses, but none that may be used.
     #[error("it has no {0} address")]
     NoneOf(Family),
+    /// No network of this machine is called so.
+    #[error("this machine has no such network interface")]
+    Zone(#[source] io::Error),
     /// This machine could not ask.
     #[error(transparent)]
     Io(#[from] io::Error),

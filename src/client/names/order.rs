@@ -39,13 +39,15 @@ fn scope(address: IpAddr) -> u8 {
     const LINK: u8 = 2;
     const SITE: u8 = 5;
     const GLOBAL: u8 = 14;
+    let near = match address {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+    };
     match address {
-        IpAddr::V4(ip) if ip.is_loopback() || ip.is_link_local() => LINK,
-        IpAddr::V4(_) => GLOBAL,
+        _ if near => LINK,
         IpAddr::V6(ip) if ip.is_multicast() => ip.octets()[1] & 0xf,
-        IpAddr::V6(ip) if ip.is_loopback() || ip.is_unicast_link_local() => LINK,
         IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfec0 => SITE,
-        IpAddr::V6(_) => GLOBAL,
+        IpAddr::V4(_) | IpAddr::V6(_) => GLOBAL,
     }
 }
 

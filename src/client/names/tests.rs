@@ -171,7 +171,9 @@ fn ips(text: &[&str]) -> Vec<IpAddr> {
 
 #[tokio::test]
 async fn servers_of_every_kind_are_asked() {
-    use Does::*;
+    use Does::{
+        DeafForV6, Fails, Garbage, Refers, Refuses, Silent, Spoofed, Truncates, TruncatesOnly, Well,
+    };
     let both: &[&str] = &ANY;
     let v4: &[&str] = &ANY[1..];
     for (does, host, wanted) in [

@@ -125,9 +125,22 @@ impl Server {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// What it read on the next connection that ends.
+    /// What it read on the next connection that ends; names of headers, which are the same in any
+    /// case, in lower case.
     pub(super) async fn heard(&mut self) -> String {
-        self.heard.recv().await.unwrap()
+        let heard = self.heard.recv().await.unwrap();
+        let named = |line: &str| match line.split_once(':') {
+            Some((name, value))
+                if name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphabetic() || byte == b'-') =>
+            {
+                format!("{}:{value}", name.to_ascii_lowercase())
+            }
+            _ => line.to_owned(),
+        };
+        let lines: Vec<_> = heard.split("\r\n").map(named).collect();
+        lines.join("\r\n")
     }
 }
 
@@ -171,7 +184,7 @@ impl Play {
             }
             Self::Upgrade(lines) => {
                 let heard = String::from_utf8_lossy(log);
-                let key = heard.split("sec-websocket-key: ").nth(1).unwrap();
+                let key = heard.split("Sec-Websocket-Key: ").nth(1).unwrap();
                 let accept = derive_accept_key(key.lines().next().unwrap().as_bytes());
                 let text = format!(
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -223,7 +236,8 @@ impl Play {
 fn is_whole(heard: &[u8]) -> bool {
     let text = String::from_utf8_lossy(heard);
     text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
-        let length = head.split("content-length: ").nth(1);
+        let lower = head.to_ascii_lowercase();
+        let length = lower.split("content-length: ").nth(1);
         let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
         body.len() >= length.unwrap_or(0)
     })

@@ -3,11 +3,13 @@
 //!
 //! What a resolver can do is in `servers::names`: it takes a machine of its own.
 
+mod again;
 mod answers;
 mod certificates;
 mod descriptors;
 pub(crate) mod floods;
 mod handshakes;
+mod heads;
 mod http2;
 mod proxies;
 pub(crate) mod server;

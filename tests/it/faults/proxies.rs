@@ -10,7 +10,7 @@ async fn check(kind: &str, script: Vec<Do>, login: &str, verdict: &str, says: &s
         server.address()
     );
     let row = Row {
-        world: World::new().target(&proxy),
+        world: World::new().at("https://shop.example").target(&proxy),
         keys: SHORT,
         verdict,
         says,
@@ -61,8 +61,29 @@ async fn http_proxies_that_refuse() {
         ),
         (
             vec![say("HTTP/1.1 200 OK\r\n\r\nhello")],
-            "fail protocol",
-            "no http answer",
+            "fail tls",
+            "no tls handshake",
+        ),
+        // Heads as some proxies write them: the tunnel is there, its end is the next to fail.
+        (
+            vec![say("HTTP/1.0 200 OK\n\n")],
+            "fail tls",
+            "no tls handshake",
+        ),
+        (
+            vec![say("HTTP/1.1 200\r\n\r\n")],
+            "fail tls",
+            "no tls handshake",
+        ),
+        (
+            vec![say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")],
+            "fail tls",
+            "no tls handshake",
+        ),
+        (
+            vec![say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")],
+            "fail tls",
+            "no tls handshake",
         ),
         (vec![Do::Hold], "fail timeout", "no end within 300"),
     ] {
@@ -74,6 +95,45 @@ async fn http_proxies_that_refuse() {
             says,
         )
         .await;
+    }
+}
+
+/// What goes in the clear is asked of the proxy itself: many allow tunnels to port 443 only.
+#[tokio::test]
+async fn http_proxies_that_are_asked_in_the_targets_place() {
+    let answer = |status: &str| {
+        vec![
+            Do::Request,
+            say(&format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok")),
+        ]
+    };
+    for (script, keys, verdict, says) in [
+        (answer("200 OK"), "expect = { text = \"ok\" }", "pass", ""),
+        (answer("502 Bad Gateway"), "", "fail status", "502"),
+        (answer("403 Forbidden"), "", "fail auth", "403"),
+        (
+            answer("407 Proxy Authentication Required"),
+            "",
+            "fail connect",
+            "it wants another login: status 407",
+        ),
+        // Another HTTP than the proxy's goes through a tunnel.
+        (
+            answer("403 Forbidden"),
+            "http_version = \"2\"",
+            "fail connect",
+            "it answers CONNECT with status 403",
+        ),
+    ] {
+        let server = Server::start(script, None);
+        let proxy = format!("proxy = \"http://{}\"\n", server.address());
+        let row = Row {
+            world: World::new().target(&proxy),
+            keys,
+            verdict,
+            says,
+        };
+        row.check().await;
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Do {
     Upgrade,
     /// Reads what HTTP/2 begins with, and on to the end of the head of a request.
     Request2,
+    /// Reads on to the end of the head of the next one.
+    Next2,
     /// Reads whatever comes.
     Read,
     /// Writes this.
@@ -164,7 +166,11 @@ impl Do {
                 )?;
                 stream.flush()
             }
-            Self::Request2 => read_frames(stream),
+            Self::Request2 => {
+                stream.read_exact(&mut [0; 24])?;
+                read_frames(stream)
+            }
+            Self::Next2 => read_frames(stream),
             Self::Read => stream.read(&mut [0; 0x4000]).map(drop),
             Self::Say(bytes) => {
                 stream.write_all(bytes)?;
@@ -215,7 +221,6 @@ fn read_head(stream: &mut dyn Stream) -> io::Result<String> {
 /// Up to and with the first frame of type HEADERS.
 fn read_frames(stream: &mut dyn Stream) -> io::Result<()> {
     const HEADERS: u8 = 1;
-    stream.read_exact(&mut [0; 24])?;
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head)?;

@@ -33,6 +33,8 @@ fn record() -> Record {
         step: "item".into(),
         captures: BTreeMap::new(),
         created: false,
+        delete_sent: false,
+        search_is_blind: false,
         parent: None,
         target: "staging".into(),
         endpoint: "http://127.0.0.1:8091".into(),

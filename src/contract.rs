@@ -93,8 +93,8 @@ pub fn series(specs: &[Arc<SpecInfo>], pools: &[PoolInfo], exporters: usize) -> 
         + exporters
         + pools.len() * PER_POOL
         + targets.len() * PER_TARGET
-        // Teardowns and sweeps by result; owed, oldest, stuck.
-        + kinds.len() * (2 * TeardownResult::ALL.len() + 3)
+        // Teardowns and sweeps by result; owed, oldest, stuck, blind searches.
+        + kinds.len() * (2 * TeardownResult::ALL.len() + 4)
         + of_specs;
     u64::try_from(all).unwrap_or(u64::MAX)
 }

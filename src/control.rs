@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::runner::Hands;
 use crate::spec::RecordId;
 use crate::sweeper::Request;
 
@@ -40,7 +41,9 @@ const LONGEST_LINE: u64 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Ask {
-    /// Try a record now.
+    /// Try a record now, as the sweeper would.
+    Try(u64),
+    /// Try it now because a person wants it, who answers for what must not be repeated.
     Retry(u64),
     /// Owe it no more.
     Forget(u64),
@@ -150,7 +153,8 @@ async fn pass_on(
 ) -> io::Result<Result<String, String>> {
     let (answer, answered) = oneshot::channel();
     let request = match serde_json::from_str(line) {
-        Ok(Ask::Retry(id)) => Request::Retry(RecordId(id), answer),
+        Ok(Ask::Try(id)) => Request::Retry(RecordId(id), Hands::Sweeper, answer),
+        Ok(Ask::Retry(id)) => Request::Retry(RecordId(id), Hands::Person, answer),
         Ok(Ask::Forget(id)) => Request::Forget(RecordId(id), answer),
         Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     };

@@ -368,6 +368,16 @@ pub enum Event {
         /// What went wrong, if anything did.
         why: Option<String>,
     },
+    /// A search by name did not find what had certainly been made: what it does not find is no
+    /// longer believed to be gone.
+    SearchIsBlind {
+        /// The target's name.
+        target: String,
+        /// The kind of resource.
+        kind: String,
+        /// The search, for people.
+        search: String,
+    },
     /// What is owed has changed: everything that no run holds, by target and kind.
     OwedChanged {
         /// All of it; what is not in it is owed no more.

@@ -73,6 +73,7 @@ pub(crate) fn three_steps(criterion: &mut Criterion) {
         journal: Arc::new(MemoryJournal::default()),
         exporters: Exporters::default(),
         undoer: |_| None,
+        searches: Default::default(),
         instance: "bench".to_owned(),
     };
     let made = scheduled().map(Arc::new);

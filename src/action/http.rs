@@ -65,7 +65,7 @@ impl Http {
         self.judge.check(reply, lookup)?;
         Ok(Done {
             captures: self.captures.take(reply)?,
-            made_nothing: false,
+            ..Done::default()
         })
     }
 }

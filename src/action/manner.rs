@@ -237,7 +237,11 @@ impl Redirects {
 }
 
 /// The place of an address, and the path there. Who began elsewhere is nobody at home either.
-fn place_of(context: &Context<'_>, ours: bool, url: &str) -> Result<(Place, String), String> {
+pub(super) fn place_of(
+    context: &Context<'_>,
+    ours: bool,
+    url: &str,
+) -> Result<(Place, String), String> {
     let (endpoint, path) =
         Endpoint::split(url).map_err(|error| format!("a redirect to no address, {error}"))?;
     let home = context.home();

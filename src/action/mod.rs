@@ -36,7 +36,7 @@ pub use self::examine::{examine, examine_tcp};
 pub use self::http::{KEYS as HTTP_KEYS, build as build_http};
 pub use self::http_resource::{
     KEYS as HTTP_RESOURCE_KEYS, KIND as HTTP_RESOURCE, build as build_http_resource,
-    undo as undo_http_resource,
+    undoer as undo_http_resource,
 };
 pub use self::keys::{Key, Part};
 pub use self::poll::UNTIL;

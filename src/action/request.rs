@@ -244,7 +244,7 @@ impl RequestTemplate {
     }
 
     /// The request, everything put in, and where it goes.
-    async fn render(
+    pub(super) async fn render(
         &self,
         context: &Context<'_>,
         lookup: &dyn Lookup,
@@ -369,6 +369,18 @@ impl RequestTemplate {
         })
     }
 
+    /// What it asks for, the same for every run.
+    pub(super) fn describe(&self) -> String {
+        let (Where::Path(place) | Where::Url(place)) = &self.place;
+        let literals: Vec<_> = place.literals().collect();
+        format!("{} {}", self.method, literals.join("…"))
+    }
+
+    /// Whether `${name.…}` stands anywhere in it.
+    pub(super) fn reads_any_of(&self, name: &str, keys: &[String]) -> bool {
+        keys.iter().any(|key| self.reads(name, key))
+    }
+
     /// Whether `${name.key}` stands anywhere in it.
     pub(super) fn reads(&self, name: &str, key: &str) -> bool {
         let (Where::Path(place) | Where::Url(place)) = &self.place;
@@ -389,6 +401,16 @@ impl RequestTemplate {
         lookup: &dyn Lookup,
     ) -> Result<Reply, Failure> {
         let (request, place) = self.render(context, lookup).await?;
+        self.exchange(context, request, place).await
+    }
+
+    /// Sends a request that was rendered.
+    pub(super) async fn exchange(
+        &self,
+        context: &mut Context<'_>,
+        request: Request,
+        place: Place,
+    ) -> Result<Reply, Failure> {
         let begun = Instant::now();
         let sent = self.manner.send(context, request, place).await;
         let (answer, from) = sent?;

@@ -274,7 +274,7 @@ impl Sse {
         self.expect.check(&heard.reply, heard.scope)?;
         Ok(Judged::Done(Done {
             captures: self.captures.take(&heard.reply)?,
-            made_nothing: false,
+            ..Done::default()
         }))
     }
 

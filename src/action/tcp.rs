@@ -258,7 +258,7 @@ impl Action for Tcp {
             dialog.close();
             Ok(Done {
                 captures,
-                made_nothing: false,
+                ..Done::default()
             })
         }
         .boxed()

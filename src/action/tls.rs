@@ -347,7 +347,7 @@ impl Action for Tls {
             self.expect.check(&session)?;
             Ok(Done {
                 captures: self.take(&session)?,
-                made_nothing: false,
+                ..Done::default()
             })
         }
         .boxed()

@@ -194,7 +194,7 @@ impl Action for WebSocket {
             socket.close().await;
             Ok(Done {
                 captures,
-                made_nothing: false,
+                ..Done::default()
             })
         }
         .boxed()

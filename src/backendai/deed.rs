@@ -63,7 +63,7 @@ impl<D: Deed> Action for Doing<D> {
             let captures = D::perform(&order, &mut Api::new(context)).await?;
             Ok(Done {
                 captures,
-                made_nothing: false,
+                ..Done::default()
             })
         }
         .boxed()

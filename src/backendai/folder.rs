@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::api::{Api, Patience, accepted, encoded, filled, text};
-use super::thing::{Ids, Thing, called, id, only, open};
+use super::thing::{Ids, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{FLAG, TEXT};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Folder;
@@ -134,7 +134,7 @@ impl Thing for Folder {
         Ok(captures)
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{}%", mark.name)));
         let mut found = look(&filter, 0, api).await?;
         if let Some(group) = &mark.group {
@@ -145,10 +145,10 @@ impl Thing for Folder {
             }
         }
         let ours = found.into_iter().filter(|folder| folder.name == mark.name);
-        only(ours.map(|folder| folder.ids()).collect())
+        Ok(ours.map(|folder| folder.ids()).collect())
     }
 
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         clear(&id(ids)?, api).await
     }
 
@@ -255,15 +255,14 @@ async fn with_id(id: &str, api: &mut Api<'_, '_>) -> Result<Option<Found>, Failu
 }
 
 /// Removes a folder, from whatever state it is in, and waits until nothing tells of it.
-/// `false` if it was not there.
-pub(super) async fn clear(id: &str, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+pub(super) async fn clear(id: &str, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
     let mut was_there = false;
     let mut patience = Patience::until(api.context.deadline);
     let half = api.context.deadline - (api.context.deadline - Instant::now()) / 2;
     loop {
         let attempt = advance(id, half, &mut was_there, api).await;
-        if let Some(was_there) = patience.judge(attempt).await? {
-            return Ok(was_there);
+        if let Some(deleted) = patience.judge(attempt).await? {
+            return Ok(deleted);
         }
     }
 }
@@ -274,12 +273,12 @@ async fn advance(
     half: Instant,
     was_there: &mut bool,
     api: &mut Api<'_, '_>,
-) -> Result<Option<bool>, Failure> {
+) -> Result<Option<Deleted>, Failure> {
     let body = json!({ "id": id });
     let mut before = String::new();
     loop {
         let Some(folder) = with_id(id, api).await? else {
-            return Ok(Some(*was_there));
+            return Ok(Some(deleted(*was_there)));
         };
         *was_there = true;
         if folder.status == before {
@@ -299,7 +298,7 @@ async fn advance(
                     .await?;
                 if reply.answer.status == 403 {
                     // Only administrators purge records. The files are gone.
-                    return Ok(Some(true));
+                    return Ok(Some(Deleted::AllButItsRecord));
                 }
                 accepted(&reply, "POST /folders/purge")?;
             }

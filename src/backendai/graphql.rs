@@ -80,7 +80,7 @@ impl GraphQl {
             .map_err(|failure| self.captures.hush(&reply, failure))?;
         Ok(Done {
             captures: self.captures.take(&reply)?,
-            made_nothing: false,
+            ..Done::default()
         })
     }
 }

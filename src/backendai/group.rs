@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, Patience, filled, text};
-use super::thing::{Ids, Thing, called, id, only, open};
+use super::thing::{Ids, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{MAP, TEXT};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Group;
@@ -96,25 +96,25 @@ impl Thing for Group {
         ])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let variables = json!({ "name": mark.name, "domain": mark.domain });
         let answer = api.query(SEARCH, variables).await?;
         let found = listed(&answer["groups_by_name"])?;
         let ours = found
             .iter()
             .filter(|group| group["name"] == mark.name.as_str());
-        only(ours.map(ids).collect::<Result<_, _>>()?)
+        ours.map(ids).collect()
     }
 
     /// Refused as long as a session in it has not ended.
-    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let id = id(ids)?;
         let mut was_there = false;
         let mut patience = Patience::until(api.context.deadline);
         loop {
             let attempt = advance(&id, &mut was_there, api).await;
             if let Some(was_there) = patience.judge(attempt).await? {
-                return Ok(was_there);
+                return Ok(deleted(was_there));
             }
         }
     }

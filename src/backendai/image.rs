@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::api::{Api, encoded, text};
 use super::task::follow;
-use super::thing::{Ids, Named, Thing, called, id, only, open};
+use super::thing::{Ids, Named, Thing, called, id, open};
 use crate::action::Key;
 use crate::action::kind::TEXT;
 use crate::outcome::Failure;
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Image;
@@ -51,11 +51,11 @@ impl Thing for Image {
         let answer = api.change(Method::POST, &path, &body).await?;
         follow(&text(&answer, "/task_id")?, api).await?;
         let found = Self::find(&Self::mark(order), api).await?;
-        let id = id(&found.unwrap_or_default())?;
+        let id = id(&found.into_iter().next().unwrap_or_default())?;
         Ok(vec![open("id", id)])
     }
 
-    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let data = api.query(CUSTOMIZED, json!({})).await?;
         let images = data["customized_images"].as_array();
         let ours = images.into_iter().flatten().filter(|image| {
@@ -63,18 +63,18 @@ impl Thing for Image {
             labels.any(|label| label["key"] == NAME_LABEL && label["value"] == mark.name.as_str())
         });
         let ids = |image: &Value| Ok([("id".to_owned(), text(image, "/id")?.into())].into());
-        only(ours.map(ids).collect::<Result<_, Failure>>()?)
+        ours.map(ids).collect()
     }
 
-    async fn remove(mark: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
-        if Self::find(mark, api).await?.is_none() {
-            return Ok(false);
+    async fn remove(mark: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
+        if Self::find(mark, api).await?.is_empty() {
+            return Ok(Deleted::NotThere);
         }
         let image = json!({ "id": id(ids)? });
         api.mutate("untag_image_from_registry", UNTAG, image.clone())
             .await?;
         api.mutate("forget_image_by_id", FORGET, image).await?;
-        Ok(true)
+        Ok(Deleted::Accepted)
     }
 }
 

@@ -11,7 +11,7 @@ use super::thing::{Ids, Thing, open};
 use crate::action::Key;
 use crate::action::kind::TEXT;
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Member;
@@ -68,26 +68,27 @@ impl Thing for Member {
         Ok(vec![open("user", user)])
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let user = user(mark, api).await?;
         let found = is_member(&mark.group, &user, api).await?;
-        Ok(found.then(|| [("user".to_owned(), Value::from(user))].into()))
+        let ids = || [("user".to_owned(), Value::from(user))].into();
+        Ok(found.then(ids).into_iter().collect())
     }
 
-    async fn remove(mark: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(mark: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let user = match ids.get("user").and_then(Value::as_str) {
             Some(user) => user.to_owned(),
             None => user(mark, api).await?,
         };
         if !is_member(&mark.group, &user, api).await? {
-            return Ok(false);
+            return Ok(Deleted::NotThere);
         }
         modify("remove", &mark.group, &user, api).await?;
         if is_member(&mark.group, &user, api).await? {
             let what = "the user is still a member of the project";
             return Err(Failure::new(Reason::Assertion, what));
         }
-        Ok(true)
+        Ok(Deleted::Accepted)
     }
 }
 

@@ -58,7 +58,7 @@ const fn thing<T: Thing>(summary: &'static str, example: &'static str) -> Entry 
         keys: T::TABLE,
         example,
         build: thing::build::<T>,
-        undo: Some(thing::undo::<T>),
+        undo: Some(thing::undoer::<T>),
     }
 }
 

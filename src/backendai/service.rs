@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
 use super::deed::Deed;
-use super::thing::{Ids, Named, Thing, called, id, only, open};
+use super::thing::{Ids, Named, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{FLAG, INTEGER, MAP, TEXT};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Service;
@@ -112,21 +112,21 @@ impl Thing for Service {
         Ok(vec![open("id", id), open("name", order.called.as_str())])
     }
 
-    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let alive = alive(api).await?;
         let ours = alive.into_iter().filter(|(name, _)| *name == mark.name);
-        only(ours.map(|(_, id)| named(id)).collect())
+        Ok(ours.map(|(_, id)| named(id)).collect())
     }
 
     /// A deleted service is only marked: it is gone when its sessions are.
-    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let id = id(ids)?;
         let path = format!("/services/{}", encoded(&id));
         let was_there = api.remove(Method::DELETE, &path, None).await?;
         loop {
             let left = alive(api).await?.into_iter().any(|(_, other)| other == id);
             if !left && sessions(&id, api).await?.is_empty() {
-                return Ok(was_there);
+                return Ok(deleted(was_there));
             }
             api.context.note("the service still has sessions");
             tokio::time::sleep(LOOK).await;

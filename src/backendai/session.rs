@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Api, accepted, encoded, filled, text};
 use super::folder::quoted;
-use super::thing::{Ids, Named, Thing, called, id, only, open};
+use super::thing::{Ids, Named, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{ANY, INTEGER, MAP, TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The states of a session that is gone. ERROR is none of them: its containers may still be there.
 pub(super) const GONE: [&str; 2] = ["TERMINATED", "CANCELLED"];
@@ -203,7 +203,7 @@ impl Thing for Session {
         ])
     }
 
-    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let path = format!("/session/_/match?id={}", encoded(&mark.name));
         let answer = api.get(&path).await?;
         let Some(matches) = answer["matches"].as_array() else {
@@ -216,7 +216,7 @@ impl Thing for Session {
                     .as_str()
                     .is_none_or(|status| !GONE.contains(&status))
         });
-        only(alive.map(ids).collect::<Result<_, _>>()?)
+        alive.map(ids).collect()
     }
 
     async fn list(
@@ -241,7 +241,7 @@ impl Thing for Session {
     /// A destroyed session is only marked: it is gone when its containers are. One that lingers is
     /// destroyed by force when half of the time is over; before, some managers refuse to destroy
     /// what is just starting or ending.
-    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let path = format!("/session/{}", encoded(&id(ids)?));
         let left = api.context.deadline - Instant::now();
         let half = api.context.deadline - left / 2;
@@ -259,7 +259,7 @@ impl Thing for Session {
             }
             sleep(LOOK).await;
         }
-        Ok(was_there)
+        Ok(deleted(was_there))
     }
 }
 

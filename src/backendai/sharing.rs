@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Api, encoded, text};
-use super::thing::{Ids, Thing, id, open};
+use super::thing::{Ids, Thing, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// An invitation to a folder of a user.
 pub(super) struct Invitation;
@@ -69,14 +69,16 @@ impl Thing for Invitation {
         Ok(vec![open("id", id)])
     }
 
-    async fn find(mark: &InvitationMark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &InvitationMark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         if let Some(id) = pending(mark, api).await? {
-            return Ok(Some([("id".to_owned(), id.into())].into()));
+            return Ok(vec![[("id".to_owned(), id.into())].into()]);
         }
         let users = users(&mark.folder, std::slice::from_ref(&mark.email), api).await?;
         // An accepted invitation is found by what came of it.
-        let user = users.into_iter().next();
-        Ok(user.map(|(_, user)| [("user".to_owned(), user.into())].into()))
+        let found = users.into_iter();
+        Ok(found
+            .map(|(_, user)| [("user".to_owned(), user.into())].into())
+            .collect())
     }
 
     /// Takes the invitation back, or, if it was accepted, what it gave.
@@ -84,7 +86,7 @@ impl Thing for Invitation {
         mark: &InvitationMark,
         _: &Ids,
         api: &mut Api<'_, '_>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Deleted, Failure> {
         let mut was_there = false;
         if let Some(id) = pending(mark, api).await? {
             let body = json!({ "inv_id": id });
@@ -98,11 +100,11 @@ impl Thing for Invitation {
                 .remove(Method::POST, "/folders/_/shared", Some(&body))
                 .await?;
         }
-        if Self::find(mark, api).await?.is_some() {
+        if !Self::find(mark, api).await?.is_empty() {
             let what = "the invited user still has the folder";
             return Err(Failure::new(Reason::Assertion, what));
         }
-        Ok(was_there)
+        Ok(deleted(was_there))
     }
 }
 
@@ -166,27 +168,31 @@ impl Thing for Share {
         Ok(vec![open("id", order.folder.as_str())])
     }
 
-    async fn find(mark: &ShareMark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &ShareMark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let users = users(&mark.folder, &mark.emails, api).await?;
         let ids = || [("id".to_owned(), mark.folder.as_str().into())].into();
-        Ok((!users.is_empty()).then(ids))
+        Ok((!users.is_empty()).then(ids).into_iter().collect())
     }
 
-    async fn remove(mark: &ShareMark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(
+        mark: &ShareMark,
+        ids: &Ids,
+        api: &mut Api<'_, '_>,
+    ) -> Result<Deleted, Failure> {
         let folder = id(ids)?;
         let users = users(&folder, &mark.emails, api).await?;
         if users.is_empty() {
-            return Ok(false);
+            return Ok(Deleted::NotThere);
         }
         let emails: Vec<_> = users.into_iter().map(|(email, _)| email).collect();
         let path = format!("/folders/{}/unshare", encoded(&folder));
         let body = json!({ "emails": emails });
         let was_there = api.remove(Method::DELETE, &path, Some(&body)).await?;
-        if Self::find(mark, api).await?.is_some() {
+        if !Self::find(mark, api).await?.is_empty() {
             let what = "the folder is still shared";
             return Err(Failure::new(Reason::Assertion, what));
         }
-        Ok(was_there)
+        Ok(deleted(was_there))
     }
 }
 

@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encoded, text};
-use super::thing::{Ids, Named, Thing, called, id, only, open};
+use super::thing::{Ids, Named, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{MAP, TEXT};
 use crate::outcome::{Failure, Reason};
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 
 /// The kind of thing.
 pub(super) struct Template;
@@ -94,17 +94,17 @@ impl Thing for Template {
         Ok(vec![open("id", text(&answer, "/0/id")?)])
     }
 
-    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Named, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let listed = all(api).await?;
         let ours = listed
             .iter()
             .filter(|one| one["name"] == mark.name.as_str());
-        only(ours.map(ids).collect::<Result<_, _>>()?)
+        ours.map(ids).collect()
     }
 
-    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(_: &Named, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let path = format!("/template/session/{}", encoded(&id(ids)?));
-        api.remove(Method::DELETE, &path, None).await
+        api.remove(Method::DELETE, &path, None).await.map(deleted)
     }
 
     async fn list(

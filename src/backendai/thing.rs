@@ -1,7 +1,6 @@
 //! What all resources of Backend.AI have in common: made once, found by its name, removed by its
-//! id, looked for once more. A kind of thing says only how each of these is done.
+//! id. A kind of thing says only how each of these is done.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 
 use futures_util::FutureExt;
@@ -14,8 +13,10 @@ use super::api::Api;
 use crate::action::kind::{Kind, TEXT};
 use crate::action::{Built, Expectation, Key, Keys, Part, REFUSED, Shape, broken_record};
 use crate::outcome::{Failure, Reason};
+pub(super) use crate::spec::Ids;
 use crate::spec::{
-    Action, Capture, Context, DEFAULT_TEARDOWN, Done, Listed, Record, Resource, Undo, Undone, Work,
+    Action, Capture, Context, DEFAULT_TEARDOWN, Deleted, Done, Listed, Looked, Made, Record,
+    Resource, Undo, Undoing, Work,
 };
 use crate::text::Fields;
 
@@ -33,9 +34,6 @@ impl Named {
         }
     }
 }
-
-/// What names a thing on the target: its captures that are no secrets.
-pub(super) type Ids = BTreeMap<String, Value>;
 
 /// A kind of thing that can be made and must be removed.
 pub(super) trait Thing: Sized + Send + Sync + 'static {
@@ -61,18 +59,18 @@ pub(super) trait Thing: Sized + Send + Sync + 'static {
         api: &mut Api<'_, '_>,
     ) -> impl Future<Output = Result<Vec<Capture>, Failure>> + Send;
 
-    /// Finds what bears the mark; several are a failure.
+    /// Finds everything that bears the mark.
     fn find(
         mark: &Self::Mark,
         api: &mut Api<'_, '_>,
-    ) -> impl Future<Output = Result<Option<Ids>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Ids>, Failure>> + Send;
 
-    /// Removes it and waits until it is gone. `false` if it was not there.
+    /// Removes it and waits until it is gone.
     fn remove(
         mark: &Self::Mark,
         ids: &Ids,
         api: &mut Api<'_, '_>,
-    ) -> impl Future<Output = Result<bool, Failure>> + Send;
+    ) -> impl Future<Output = Result<Deleted, Failure>> + Send;
 
     /// All that there are whose name begins so, with their marks.
     fn list(
@@ -109,18 +107,17 @@ pub(super) fn id(ids: &Ids) -> Result<String, Failure> {
         .ok_or_else(|| Failure::new(Reason::Capture, "there is no id of what is to be removed"))
 }
 
-/// The one of several finds, if there is one.
-pub(super) fn only(found: Vec<Ids>) -> Result<Option<Ids>, Failure> {
-    let mut found = found.into_iter();
-    let one = found.next();
-    if found.next().is_some() {
-        let what = "several have the name, none is removed";
-        return Err(Failure::new(Reason::Protocol, what));
+/// How a removal ended that tells whether the thing was there.
+pub(super) const fn deleted(was_there: bool) -> Deleted {
+    if was_there {
+        Deleted::Accepted
+    } else {
+        Deleted::NotThere
     }
-    Ok(one)
 }
 
-struct Made<T> {
+/// A kind of thing as specs use it.
+struct Making<T> {
     keys: Keys,
     /// The refusal that is hoped for; success instead fails the step.
     expect_refused: Option<Expectation>,
@@ -149,7 +146,7 @@ pub(super) fn build<T: Thing>(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Opti
             .collect(),
         recorded: keys.recorded.clone(),
         work: Work::Acquire {
-            resource: Box::new(Made::<T> {
+            resource: Box::new(Making::<T> {
                 keys,
                 expect_refused,
                 kind: std::marker::PhantomData,
@@ -159,7 +156,7 @@ pub(super) fn build<T: Thing>(fields: &mut Fields<'_, '_>, _: Shape<'_>) -> Opti
     })
 }
 
-impl<T: Thing> Made<T> {
+impl<T: Thing> Making<T> {
     fn order(&self, context: &Context<'_>) -> Result<T::Order, Failure> {
         let named = T::KEYS.iter().any(|key| key.name == "called");
         let name = named.then(|| ("called", Value::from(&*context.run.name)));
@@ -182,7 +179,7 @@ impl<T: Thing> Made<T> {
         match (&self.expect_refused, made) {
             (None, Ok(captures)) => Ok(Done {
                 captures,
-                made_nothing: is_lent,
+                made: if is_lent { Made::Nothing } else { Made::It },
             }),
             (None, Err(failure)) => Err(settled(failure)),
             (Some(_), Ok(_)) => {
@@ -198,20 +195,24 @@ impl<T: Thing> Made<T> {
                     captures: Vec::new(),
                     // Only a refusal that proves it, or a conflict that was hoped for: otherwise
                     // the thing is looked for.
-                    made_nothing: !changed || reply.answer.status == 409,
+                    made: if !changed || reply.answer.status == 409 {
+                        Made::Nothing
+                    } else {
+                        Made::Unclear
+                    },
                 })
             }
         }
     }
 }
 
-impl<T: Thing> Action for Made<T> {
+impl<T: Thing> Action for Making<T> {
     fn perform<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Done, Failure>> {
         self.make(context).boxed()
     }
 }
 
-impl<T: Thing> Resource for Made<T> {
+impl<T: Thing> Resource for Making<T> {
     fn undo(&self, context: &Context<'_>) -> Result<Undo, Failure> {
         let mark = T::mark(&self.order(context)?);
         Ok(Undo {
@@ -245,47 +246,43 @@ impl<T: Thing> Resource for Made<T> {
     }
 }
 
-/// Carries out a record of a kind of thing.
-pub(super) fn undo<'a, T: Thing>(
-    record: &'a Record,
-    context: &'a mut Context<'_>,
-) -> BoxFuture<'a, Result<Undone, Failure>> {
-    async move {
-        let arguments = record.undo.arguments.clone();
-        let mark: T::Mark = serde_json::from_value(arguments).map_err(broken_record)?;
-        let mut api = Api::new(context);
-        let ids = if record.created {
-            record.captures.clone()
-        } else {
-            match T::find(&mark, &mut api).await? {
-                Some(ids) => ids,
-                None => return Ok(Undone::NotFound),
-            }
-        };
-        let was_there = T::remove(&mark, &ids, &mut api).await?;
-        if let Some(left) = T::find(&mark, &mut api).await? {
-            let what = if differ(&left, &ids) {
-                // A create that was carried out twice left another one.
-                "after the removal another one has the name, and is left alone"
-            } else if was_there {
-                // All that is left is what the manager lets nobody remove.
-                return Ok(Undone::Undone);
-            } else {
-                "the name still finds it, though its id does not"
-            };
-            return Err(Failure::new(Reason::Protocol, what));
-        }
-        Ok(if was_there {
-            Undone::Undone
-        } else {
-            Undone::NotFound
-        })
-    }
-    .boxed()
+/// A record of a kind of thing.
+struct Marked<T: Thing>(T::Mark);
+
+/// Reads a record of a kind of thing.
+pub(super) fn undoer<T: Thing>(record: &Record) -> Result<Box<dyn Undoing>, Failure> {
+    let arguments = record.undo.arguments.clone();
+    let mark: T::Mark = serde_json::from_value(arguments).map_err(broken_record)?;
+    Ok(Box::new(Marked::<T>(mark)))
 }
 
-/// Whether two things are not the same; what only one of them tells does not count.
-fn differ(one: &Ids, other: &Ids) -> bool {
-    one.iter()
-        .any(|(key, value)| other.get(key).is_some_and(|known| known != value))
+impl<T: Thing> Undoing for Marked<T> {
+    fn search(&self) -> Option<&str> {
+        Some(T::KIND)
+    }
+
+    /// Names are ours alone, and ids are UUIDs, which no manager gives twice.
+    fn may_hit_others(&self) -> bool {
+        false
+    }
+
+    fn look<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>> {
+        async move {
+            let found = T::find(&self.0, &mut Api::new(context)).await?;
+            Ok(if found.is_empty() {
+                Looked::NotListed
+            } else {
+                Looked::Found(found)
+            })
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        ids: &'a Ids,
+        context: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Deleted, Failure>> {
+        async move { T::remove(&self.0, ids, &mut Api::new(context)).await }.boxed()
+    }
 }

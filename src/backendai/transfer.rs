@@ -284,7 +284,7 @@ impl Download {
             .map_err(|failure| self.captures.hush(&reply, failure))?;
         Ok(Done {
             captures: self.captures.take(&reply)?,
-            made_nothing: false,
+            ..Done::default()
         })
     }
 }

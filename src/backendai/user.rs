@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::api::{Api, Patience, filled, text};
 use super::folder::{self, quoted};
-use super::thing::{Ids, Thing, called, id, only, open};
+use super::thing::{Ids, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{TEXT, TEXTS};
 use crate::outcome::{Failure, Reason};
 use crate::secret::Redactor;
-use crate::spec::Capture;
+use crate::spec::{Capture, Deleted};
 use crate::text::Lookup;
 
 /// A domain that belongs to nobody, for ever (RFC 2606): no mail about a test reaches anyone.
@@ -118,21 +118,21 @@ impl Thing for User {
         Ok(captures(id, email, keys))
     }
 
-    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Option<Ids>, Failure> {
+    async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let found = look(&mark.email, api).await?;
-        only(found.into_iter().map(|user| user.ids(mark)).collect())
+        Ok(found.into_iter().map(|user| user.ids(mark)).collect())
     }
 
     /// A user is purged when no session of theirs runs any more, and after their folders: they
     /// would be left behind as records.
-    async fn remove(mark: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<bool, Failure> {
+    async fn remove(mark: &Mark, ids: &Ids, api: &mut Api<'_, '_>) -> Result<Deleted, Failure> {
         let owner = id(ids)?;
         let mut was_there = false;
         let mut patience = Patience::until(api.context.deadline);
         loop {
             let attempt = advance(mark, &owner, &mut was_there, api).await;
             if let Some(was_there) = patience.judge(attempt).await? {
-                return Ok(was_there);
+                return Ok(deleted(was_there));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How the runs of each scheduled spec ended, in memory: for the landing page, never for rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,21 @@ use crate::outcome::Verdict;
 
 /// The history exporter.
 #[derive(Debug, Default)]
-pub struct History(Mutex<Option<BTreeMap<Identity, Entry>>>);
+pub struct History {
+    specs: Mutex<Option<BTreeMap<Identity, Entry>>>,
+    blind: Mutex<BTreeSet<BlindSearch>>,
+}
+
+/// A search that did not find what was certainly made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlindSearch {
+    /// The target's name.
+    pub target: String,
+    /// The kind of resource.
+    pub kind: String,
+    /// What it asks for.
+    pub search: String,
+}
 
 /// What is known of one scheduled spec.
 #[derive(Debug, Clone)]
@@ -44,15 +58,21 @@ impl History {
     /// Every scheduled spec in the order of identities; nothing before the first plan.
     #[must_use]
     pub fn snapshot(&self) -> Option<Vec<Entry>> {
-        let entries = lock(&self.0);
+        let entries = lock(&self.specs);
         let entries = entries.as_ref()?.values().cloned();
         Some(entries.collect())
+    }
+
+    /// The searches that were found to be blind since the start.
+    #[must_use]
+    pub fn blind(&self) -> Vec<BlindSearch> {
+        lock(&self.blind).iter().cloned().collect()
     }
 
     /// Whether a plan is running.
     #[must_use]
     pub fn has_plan(&self) -> bool {
-        lock(&self.0).is_some()
+        lock(&self.specs).is_some()
     }
 }
 
@@ -60,7 +80,7 @@ impl Exporter for History {
     fn export(&self, event: &Event) {
         match event {
             Event::PlanLoaded { specs, .. } => {
-                let mut entries = lock(&self.0);
+                let mut entries = lock(&self.specs);
                 let mut before = entries.take().unwrap_or_default();
                 let entry = |spec: &Arc<SpecInfo>| match before.remove(&spec.identity) {
                     Some(entry) => Entry {
@@ -87,7 +107,7 @@ impl Exporter for History {
                 duration,
                 at,
             } => {
-                let mut entries = lock(&self.0);
+                let mut entries = lock(&self.specs);
                 let entry = entries
                     .as_mut()
                     .and_then(|all| all.get_mut(&run.spec.identity));
@@ -101,6 +121,17 @@ impl Exporter for History {
                     failed: failed.clone(),
                     duration: *duration,
                     at: *at,
+                });
+            }
+            Event::SearchIsBlind {
+                target,
+                kind,
+                search,
+            } => {
+                lock(&self.blind).insert(BlindSearch {
+                    target: target.clone(),
+                    kind: kind.clone(),
+                    search: search.clone(),
                 });
             }
             _ => {}

@@ -165,6 +165,16 @@ impl Exporter for Log {
                 (TeardownResult::Done, _) => tracing::info!(target, kind, "swept"),
                 (_, why) => tracing::warn!(target, kind, error = why.as_deref(), "still owed"),
             },
+            Event::SearchIsBlind {
+                target,
+                kind,
+                search,
+            } => tracing::warn!(
+                target,
+                kind,
+                search,
+                "the search is blind: it does not find what was just made, so what it does not find is not believed to be gone"
+            ),
             Event::OwedChanged { owed } => {
                 for owed in owed.iter().filter(|owed| owed.stuck > 0) {
                     tracing::warn!(

@@ -102,7 +102,12 @@ async fn landing(State(site): State<Arc<Site>>) -> Response {
     let ours = Arc::clone(&site);
     let page = Shared::get(&site.landing, move || {
         let entries = ours.history.snapshot();
-        let page = page::render(entries.as_deref(), ours.last_scrape(), SystemTime::now());
+        let page = page::render(
+            entries.as_deref(),
+            &ours.history.blind(),
+            ours.last_scrape(),
+            SystemTime::now(),
+        );
         Ok(page.into_bytes())
     });
     let headers = [

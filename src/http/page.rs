@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use crate::exporter::brief;
-use crate::exporter::history::{Entry, LastRun};
+use crate::exporter::history::{BlindSearch, Entry, LastRun};
 use crate::outcome::Verdict;
 use crate::text::is_unseen;
 
@@ -24,18 +24,20 @@ td:nth-child(6),td:nth-last-child(-n+2){white-space:nowrap}\
 /// Renders it; without entries no plan is running yet.
 pub(super) fn render(
     entries: Option<&[Entry]>,
+    blind: &[BlindSearch],
     last_scrape: Option<SystemTime>,
     now: SystemTime,
 ) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
-    let _ = write(&mut page, entries, last_scrape, now);
+    let _ = write(&mut page, entries, blind, last_scrape, now);
     page
 }
 
 fn write(
     page: &mut String,
     entries: Option<&[Entry]>,
+    blind: &[BlindSearch],
     last_scrape: Option<SystemTime>,
     now: SystemTime,
 ) -> fmt::Result {
@@ -50,6 +52,16 @@ fn write(
          <a href=\"-/ready\">ready</a></p>\n",
         last_scrape.map_or_else(String::new, |at| format!(" (scraped {})", ago(at, now))),
     )?;
+    for search in blind {
+        writeln!(
+            page,
+            "<p class=\"error\">The search for {} on {} is blind: {} did not find what had just been \
+             made. What it does not find is not believed to be gone.</p>",
+            Escaped(&search.kind),
+            Escaped(&search.target),
+            Escaped(&search.search),
+        )?;
+    }
     match entries {
         None => writeln!(page, "<p>No plan is running yet.</p>")?,
         Some(entries) => table(page, entries, now)?,

@@ -43,7 +43,10 @@ impl State {
             (Self::Armed, Note::Refused) | (Self::Armed | Self::Created, Note::Settled) => {
                 Ok(Self::Closed)
             }
-            (Self::Armed | Self::Created, Note::Tried(_)) => Ok(self),
+            (
+                Self::Armed | Self::Created,
+                Note::Tried(_) | Note::Deleting | Note::NotDeleted | Note::SearchIsBlind,
+            ) => Ok(self),
             (Self::Created, Note::Created(_) | Note::Refused) | (Self::Closed, _) => Err(Illegal {
                 state: self,
                 note: note.name(),
@@ -68,6 +71,10 @@ mod tests {
             Ok(State::Closed)
         );
         assert_eq!(ends(&[tried(), Note::Settled]), Ok(State::Closed));
+        let deleted = [created(), Note::Deleting, Note::NotDeleted, Note::Deleting];
+        assert_eq!(ends(&deleted), Ok(State::Created));
+        assert_eq!(ends(&[Note::SearchIsBlind, tried()]), Ok(State::Armed));
+        assert!(ends(&[Note::Settled, Note::Deleting]).is_err());
         assert_eq!(ends(&[Note::Refused]), Ok(State::Closed));
         assert!(ends(&[created(), Note::Refused]).is_err());
         assert!(ends(&[created(), created()]).is_err());

@@ -72,6 +72,12 @@ pub enum Note {
     Created(#[serde(deserialize_with = "exact_map")] BTreeMap<String, Value>),
     /// The target refused: nothing was made, nothing is owed.
     Refused,
+    /// A delete is sent now, of which only a search can tell what came.
+    Deleting,
+    /// It was certainly not carried out.
+    NotDeleted,
+    /// The search by its name does not find what was certainly made.
+    SearchIsBlind,
     /// Undoing it failed, or proved nothing: it stays owed.
     Tried(String),
     /// Undone: nothing is owed.
@@ -85,6 +91,9 @@ impl Note {
         match self {
             Self::Created(_) => "created",
             Self::Refused => "refused",
+            Self::Deleting => "deleting",
+            Self::NotDeleted => "not deleted",
+            Self::SearchIsBlind => "blind",
             Self::Tried(_) => "tried",
             Self::Settled => "settled",
         }

@@ -115,6 +115,9 @@ impl Store {
                         owed.tries += 1;
                         owed.last = Some(why);
                     }
+                    Note::Deleting => owed.record.delete_sent = true,
+                    Note::NotDeleted => owed.record.delete_sent = false,
+                    Note::SearchIsBlind => owed.record.search_is_blind = true,
                     Note::Refused | Note::Settled => {}
                 }
             }

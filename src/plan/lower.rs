@@ -15,7 +15,7 @@ use crate::spec::{
     Case, DEFAULT_TEARDOWN, DEFAULT_TIMEOUT, Retry, Sequence, Step, Target, Work, Wrapper,
     reference,
 };
-use crate::text::{At, Fields, Notes, Params, Problem, Raw, Read, Table, nearest};
+use crate::text::{At, Fields, Notes, Params, Problem, Raw, Read, Severity, Table, nearest};
 
 /// Deeper trees are a mistake, and recursion has an end.
 const DEEPEST: usize = 16;
@@ -41,7 +41,7 @@ pub(super) fn lower(
     params: &Params,
     notes: &mut Notes,
 ) -> Option<Lowered> {
-    let before = notes.problems.len();
+    let before = errors(notes);
     let path = format!("spec.{}", spec.name);
     let mut fields = Fields::new(&spec.table, path.as_str(), Some(params), notes);
     let timeout = fields
@@ -75,7 +75,7 @@ pub(super) fn lower(
         .suite(suite, &path, timeout, 0, notes)
         .zip(before_all)
         .map(|(case, before_all)| after(before_all, case, false));
-    if notes.problems.len() > before {
+    if errors(notes) > before {
         return None;
     }
     let mut uses = lowering.held_uses;
@@ -502,6 +502,12 @@ impl Lowering<'_> {
         };
         Problem::error(at, path, what, help)
     }
+}
+
+/// How many problems there are that keep a spec from being run.
+fn errors(notes: &Notes) -> usize {
+    let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+    notes.problems.iter().filter(is_error).count()
 }
 
 /// How problems call a step: by its name, or else by what it is.

@@ -8,6 +8,8 @@ mod limits;
 mod online;
 mod orphans;
 mod perform;
+mod protocol;
+mod searches;
 mod undo;
 mod walk;
 
@@ -20,14 +22,16 @@ use tokio_util::sync::CancellationToken;
 pub use id::Ids;
 pub use online::{examine, requirements};
 pub use orphans::{Orphan, orphans};
-pub use undo::{proves, undo};
+pub use protocol::{Hands, Undone};
+pub use searches::{Searches, Sight};
+pub use undo::{Office, undo};
 
 use crate::client::Client;
 use crate::event::{Event, Exporters, RunRef};
 use crate::journal::Journal;
 use crate::outcome::Verdict;
 use crate::secret::Redactor;
-use crate::spec::{Run, Scheduled, Scope, Undoer};
+use crate::spec::{RecordId, Run, Scheduled, Scope, Undoer};
 use limits::Limits;
 use perform::Stage;
 use walk::Walk;
@@ -42,6 +46,8 @@ pub struct Runner {
     pub exporters: Exporters,
     /// The code that carries out undos of a kind.
     pub undoer: fn(&str) -> Option<Undoer>,
+    /// What is known of the searches by which things are found again.
+    pub searches: Searches,
     /// Begins the names of all that is created.
     pub instance: String,
 }
@@ -69,6 +75,18 @@ pub struct Begun {
 }
 
 impl Runner {
+    /// What carrying out one of the journal's records needs.
+    #[must_use]
+    pub fn office(&self, id: RecordId, hands: Hands) -> Office<'_> {
+        Office {
+            undoer: self.undoer,
+            searches: &self.searches,
+            exporters: &self.exporters,
+            journal: Some((self.journal.as_ref(), id)),
+            hands,
+        }
+    }
+
     /// Runs `spec` once. Dropping the future leaves its teardown to the journal.
     pub async fn run(&self, spec: &Scheduled, run: RunRef, begun: Begun, stop: Stop) -> Verdict {
         self.exporters.export(&Event::RunStarted {

@@ -75,6 +75,8 @@ fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<
             step: reference(step),
             captures: captures.collect::<BTreeMap<_, _>>(),
             created: true,
+            delete_sent: false,
+            search_is_blind: false,
             parent: None,
             target: spec.target.name.clone(),
             endpoint: spec.target.endpoint.to_string(),

@@ -255,7 +255,7 @@ pub(super) async fn race<T>(
 }
 
 /// How a deadline is told, until more is known.
-const LATE: &str = "no end in time";
+pub(super) const LATE: &str = "no end in time";
 
 /// What a leaf that was cancelled ends with.
 pub(super) fn cancelled() -> Failure {

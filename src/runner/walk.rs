@@ -12,14 +12,15 @@ use tokio::time::Instant;
 
 use super::limits::Limits;
 use super::perform::{Performance, Stage, cancelled, perform, race};
-use super::undo::carry_out;
+use super::protocol::{Hands, Undone};
+use super::undo::{carry_out, is_blind};
 use super::{Runner, Stop};
 use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
 use crate::journal::{JournalError, Note};
 use crate::outcome::{Cause, Effect, Failure, Fault, Reason, Verdict, chain};
 use crate::secret::Redactor;
 use crate::spec::{
-    Capture, Case, Done, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
+    Capture, Case, Done, Made, Record, RecordId, Resource, Sequence, Step, Work, Wrapper, reference,
 };
 use crate::text::Lookup;
 
@@ -256,11 +257,13 @@ impl<'a> Walk<'a> {
             resource.undo(&self.stage.context(limits.deadline, &mut http))
         };
         let undo = race(undo, limits, true).await?;
-        let record = Record {
+        let mut record = Record {
             undo,
             step: reference(&step.name),
             captures: BTreeMap::new(),
             created: false,
+            delete_sent: false,
+            search_is_blind: false,
             parent: self.armed.last().copied(),
             target: self.stage.target.name.clone(),
             endpoint: self.stage.target.endpoint.to_string(),
@@ -270,6 +273,7 @@ impl<'a> Walk<'a> {
             armed_at: SystemTime::now(),
             may_show_secrets: self.captures_secrets,
         };
+        record.search_is_blind = is_blind(&record, self.runner.undoer, &self.runner.searches);
         self.runner
             .journal
             .arm(record)
@@ -280,7 +284,9 @@ impl<'a> Walk<'a> {
     /// Notes what a create came to; says whether something is owed.
     async fn settle_create(&self, id: RecordId, performance: &mut Performance<Done>) -> bool {
         let note = match &performance.result {
-            Ok(done) if !done.made_nothing => Note::Created(self.open(&done.captures)),
+            // The thing is looked for by its name.
+            Ok(done) if done.made == Made::Unclear => return true,
+            Ok(done) if done.made == Made::It => Note::Created(self.open(&done.captures)),
             Ok(_) => Note::Refused,
             Err(failure) if failure.effect == Effect::Nothing => Note::Refused,
             // Ambiguous: the record stands as it was armed, and the thing is found by its name.
@@ -393,12 +399,17 @@ impl<'a> Walk<'a> {
         let limits = limits();
         let begun = Instant::now();
         let mut http = Vec::new();
-        let undoer = self.runner.undoer;
-        let undone = carry_out(&record, undoer, &mut self.stage, &limits, &mut http).await;
-        let duration = begun.elapsed();
+        let office = self.runner.office(held.record, Hands::Run);
+        let carried = carry_out(&record, office, &mut self.stage, &limits, &mut http).await;
+        let duration = begun.elapsed().saturating_sub(carried.noting);
         self.stage.connections.tidy().await;
-        let (note, result, failure) = match undone {
-            Ok(_) => (Note::Settled, TeardownResult::Done, None),
+        let (note, result, failure) = match carried.result {
+            Ok(Undone::Gone) => (Note::Settled, TeardownResult::Done, None),
+            // The sweeper believes it when it has held for a while.
+            Ok(Undone::NotFound) => {
+                let what = "not found, and the target says so of whatever it does not know";
+                (Note::Tried(what.into()), TeardownResult::Owed, None)
+            }
             Err(failure) => {
                 let failure = failure.redacted(&self.redactor);
                 let note = Note::Tried(failure.message.clone());

@@ -36,7 +36,7 @@ use crate::exporter::report::Form;
 use crate::journal::Journal;
 use crate::outcome::chain;
 use crate::plan::{self, Plan};
-use crate::runner::{Runner, Stop};
+use crate::runner::{Runner, Searches, Stop};
 use crate::tester::{Tester, Work};
 use daemon::Beside;
 
@@ -131,6 +131,7 @@ fn tester(plan: &Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: St
             journal,
             exporters,
             undoer: catalog::undoer,
+            searches: Searches::default(),
             instance: plan.settings.instance.clone(),
         }),
         work: work(plan),

@@ -61,7 +61,7 @@ pub(super) async fn running(plan: Plan, form: Form) -> Exit {
             complain(&format!("cleaning up: {owed} left by these runs"));
         }
         let left = sweeper
-            .finish(settings.patience.settle + settings.stop_grace, None)
+            .finish_soon(settings.patience.settle + settings.stop_grace, None)
             .await;
         (verdicts, left)
     };

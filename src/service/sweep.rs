@@ -24,7 +24,7 @@ use crate::exporter::log::Log;
 use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed, StateDir, Whose};
 use crate::outcome::{Failure, chain};
 use crate::plan::Plan;
-use crate::runner::{self, Orphan, Runner};
+use crate::runner::{self, Hands, Office, Orphan, Runner, Searches};
 use crate::spec::{RecordId, Scheduled};
 use crate::sweeper::{Sweeper, refusal};
 
@@ -164,7 +164,8 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
             say(&match refusal(record, target) {
                 Some(why) => format!("    would be refused: {why}\n"),
                 None if record.created => {
-                    "    would be deleted by what its create told\n".to_owned()
+                    "    would be deleted by what its create told, once a search by its name tells the same\n"
+                        .to_owned()
                 }
                 None => "    would be looked for by its name, and deleted if exactly one has it\n"
                     .to_owned(),
@@ -207,17 +208,13 @@ fn ask_daemon(folder: &Path, wish: Wish) -> Exit {
         Wish::Retry(id) => vec![Ask::Retry(id)],
         Wish::Forget(id) => vec![Ask::Forget(id)],
         Wish::All | Wish::List | Wish::DryRun => match DiskJournal::look(folder) {
-            Ok(owed) => owed
-                .iter()
-                .rev()
-                .map(|owed| Ask::Retry(owed.id.0))
-                .collect(),
+            Ok(owed) => owed.iter().rev().map(|owed| Ask::Try(owed.id.0)).collect(),
             Err(error) => return cannot("cannot read the journal", &error),
         },
     };
     let mut exit = Exit::Done;
     for ask in asks {
-        let (Ask::Retry(id) | Ask::Forget(id)) = ask;
+        let (Ask::Try(id) | Ask::Retry(id) | Ask::Forget(id)) = ask;
         match control::ask(folder, ask) {
             Ok(Ok(text)) => say(&format!("{id}: {text}\n")),
             // Runs and the sweeper go on while we ask for one record after another.
@@ -268,7 +265,7 @@ async fn sweep_all(settings: &Settings, runner: Arc<Runner>, only: Option<Record
         requests: mpsc::channel(1).1,
     };
     let at_most = settings.patience.settle + settings.stop_grace;
-    let left = sweeper.finish(at_most, only).await;
+    let left = sweeper.finish_soon(at_most, only).await;
     let left: Vec<_> = left
         .iter()
         .filter(|owed| only.is_none_or(|id| owed.id == id))
@@ -290,6 +287,7 @@ fn runner(settings: &Settings, journal: Arc<DiskJournal>) -> Runner {
         journal,
         exporters: Exporters::new(vec![Arc::new(Log)]),
         undoer: catalog::undoer,
+        searches: Searches::default(),
         instance: settings.instance.clone(),
     }
 }
@@ -392,12 +390,20 @@ fn is_confirmed(count: usize) -> bool {
 /// others are gone: a session has to end before a folder that it has mounted can be deleted.
 async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<(String, Failure)> {
     let never = CancellationToken::new();
+    let office = Office {
+        undoer: catalog::undoer,
+        searches: &Searches::default(),
+        exporters: &Exporters::default(),
+        journal: None,
+        // The list has just told name and id, and nobody else comes back to it.
+        hands: Hands::Run,
+    };
     let mut left: Vec<_> = found.iter().collect();
     loop {
         let mut failed = Vec::new();
         for one @ (spec, orphan) in &left {
             let (record, target) = (&orphan.record, &spec.target);
-            match runner::undo(record, catalog::undoer, target, client, &never).await {
+            match runner::undo(record, office, target, client, &never).await {
                 Ok(_) => say(&format!("{}: deleted\n", describe(spec, orphan))),
                 Err(failure) => failed.push((*one, failure)),
             }

@@ -62,8 +62,20 @@ pub struct Listed {
 pub struct Done {
     /// What later steps may read.
     pub captures: Vec<Capture>,
-    /// A resource that was, as expected, refused: there is nothing to undo.
-    pub made_nothing: bool,
+    /// What became of the thing, if the action is a resource's.
+    pub made: Made,
+}
+
+/// What a create has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Made {
+    /// The thing.
+    #[default]
+    It,
+    /// Nothing: it was, as expected, refused for certain.
+    Nothing,
+    /// Nobody knows: the refusal that was expected does not exclude it.
+    Unclear,
 }
 
 /// One value taken from an answer.

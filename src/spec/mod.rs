@@ -17,7 +17,7 @@ mod undo;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use action::{Action, Capture, Context, Done, Listed, Place, Resource, Run, prefix};
+pub use action::{Action, Capture, Context, Done, Listed, Made, Place, Resource, Run, prefix};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
 pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
@@ -26,7 +26,7 @@ pub use scope::{Scope, reference};
 pub use selection::{NamePattern, Selection};
 pub use target::{Needs, Target, TargetKind};
 pub use trace::Trace;
-pub use undo::{Record, RecordId, Undo, Undoer, Undone};
+pub use undo::{Deleted, Ids, Looked, Record, RecordId, Undo, Undoer, Undoing};
 
 use crate::event::SpecInfo;
 

@@ -37,6 +37,12 @@ pub struct Record {
     pub captures: BTreeMap<String, Value>,
     /// Whether the create is known to have happened. If not, "not found" proves nothing yet.
     pub created: bool,
+    /// Whether a delete was sent that may have been carried out: its ids may be somebody else's now.
+    #[serde(default)]
+    pub delete_sent: bool,
+    /// Whether the search by its name was known to be blind when this was armed.
+    #[serde(default)]
+    pub search_is_blind: bool,
     /// The record inside which this was made: undone after this one.
     pub parent: Option<RecordId>,
     /// The target's name.
@@ -61,15 +67,51 @@ fn perhaps() -> bool {
     true
 }
 
-/// What undoing found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undone {
-    /// It was there and is undone.
-    Undone,
-    /// It was not there.
-    NotFound,
+/// What names a thing on its target: what its create, or a search, told.
+pub type Ids = BTreeMap<String, Value>;
+
+/// What a search by name came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Looked {
+    /// These bear the name.
+    Found(Vec<Ids>),
+    /// The target told what there is, and nothing of it bears the name.
+    NotListed,
+    /// The target says that there is no such thing; it says so of addresses that it does not know, too.
+    Unknown,
 }
 
-/// Code that carries out the undos of one kind.
-pub type Undoer =
-    for<'a> fn(&'a Record, &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>>;
+/// What a target said to a delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is deleted, or will be.
+    Accepted,
+    /// It was not there.
+    NotThere,
+    /// All is deleted that may be; what a search still shows is a mere record of it.
+    AllButItsRecord,
+}
+
+/// How one record is undone. *When* each of this is done, `runner` says, for all kinds alike.
+pub trait Undoing: Send + Sync {
+    /// How its search is called, the same for all things that are looked for like this; `None` if
+    /// it cannot be looked for.
+    fn search(&self) -> Option<&str>;
+
+    /// Whether the target may have given what the delete names to something of somebody else's. A
+    /// name that only this instance gives, or an id that is given once, it has not.
+    fn may_hit_others(&self) -> bool;
+
+    /// Looks for it by its name.
+    fn look<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>>;
+
+    /// Deletes it. A failure without effect is a delete that was certainly not carried out.
+    fn delete<'a>(
+        &'a self,
+        ids: &'a Ids,
+        context: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Deleted, Failure>>;
+}
+
+/// Reads the records of one kind.
+pub type Undoer = fn(&Record) -> Result<Box<dyn Undoing>, Failure>;

@@ -19,8 +19,8 @@ use crate::config::Patience;
 use crate::event::{Event, OwedInfo, TeardownResult};
 use crate::journal::{Journal, Note, Owed};
 use crate::outcome::chain;
-use crate::runner::{Runner, proves, undo};
-use crate::spec::{Record, RecordId, Target, Undone};
+use crate::runner::{Hands, Runner, Undone, undo};
+use crate::spec::{Record, RecordId, Target};
 use pace::Pace;
 
 /// How often it looks for records that were handed over.
@@ -36,8 +36,8 @@ const IN_HAND: &str = "a run has it in hand";
 /// What somebody asks of the sweeper.
 #[derive(Debug)]
 pub enum Request {
-    /// Try this record now.
-    Retry(RecordId, oneshot::Sender<Result<String, String>>),
+    /// Try this record now, as the sweeper would or as a person wants it.
+    Retry(RecordId, Hands, oneshot::Sender<Result<String, String>>),
     /// Owe this record no more: a person has seen to it.
     Forget(RecordId, oneshot::Sender<Result<String, String>>),
     /// These are the targets from now on, and the patience.
@@ -63,6 +63,8 @@ struct Work {
     busy: HashMap<RecordId, Place>,
     /// Who waits for a record's next try.
     asked: HashMap<RecordId, Vec<oneshot::Sender<Result<String, String>>>>,
+    /// What a person wants to be tried, for one try each.
+    persons: HashSet<RecordId>,
     told: Vec<OwedInfo>,
     cancel: CancellationToken,
 }
@@ -124,13 +126,25 @@ impl Sweeper {
         work.undos.shutdown().await;
     }
 
+    /// The same as [`Self::finish`], but ends too when all that is left fails again and again:
+    /// somebody waits for it.
+    pub async fn finish_soon(self, at_most: Duration, only: Option<RecordId>) -> Vec<Owed> {
+        self.sweep(at_most, only, true).await
+    }
+
     /// Sweeps everything, or one record, until it is owed no more or `at_most` is over. Says what
     /// is left.
     pub async fn finish(self, at_most: Duration, only: Option<RecordId>) -> Vec<Owed> {
+        self.sweep(at_most, only, false).await
+    }
+
+    async fn sweep(self, at_most: Duration, only: Option<RecordId>, gives_up: bool) -> Vec<Owed> {
         let mut work = Work::new(CancellationToken::new());
+        work.persons.extend(only);
         let sweep = async {
             let wanted = |id| only.is_none_or(|only| only == id);
-            while self.journal().owed().iter().any(|owed| wanted(owed.id)) {
+            let is_wanted = || self.journal().owed().iter().any(|owed| wanted(owed.id));
+            while is_wanted() && (!gives_up || self.is_hopeful(&work, wanted)) {
                 self.start(&mut work, wanted);
                 match work.undos.join_next().await {
                     Some(ended) => self.settle(&mut work, ended).await,
@@ -141,6 +155,15 @@ impl Sweeper {
         let _ = timeout(at_most, sweep).await;
         work.undos.shutdown().await;
         self.journal().owed()
+    }
+
+    /// Whether something that is wanted, and has nothing inside it any more, may still be undone.
+    fn is_hopeful(&self, work: &Work, wanted: impl Fn(RecordId) -> bool) -> bool {
+        let owed = self.journal().owed();
+        let parents: HashSet<_> = owed.iter().filter_map(|owed| owed.record.parent).collect();
+        let hopeless = |id| work.paces.get(&id).is_some_and(Pace::keeps_failing);
+        owed.iter()
+            .any(|owed| wanted(owed.id) && !parents.contains(&owed.id) && !hopeless(owed.id))
     }
 
     fn journal(&self) -> &dyn Journal {
@@ -173,8 +196,12 @@ impl Sweeper {
             work.busy.insert(id, place);
             let target = self.targets.get(&record.target).cloned();
             let (runner, cancel) = (self.runner.clone(), work.cancel.clone());
-            work.undos
-                .spawn(async move { (id, try_one(&record, target, &runner, &cancel).await) });
+            let hands = work.persons.remove(&id);
+            let hands = if hands { Hands::Person } else { Hands::Sweeper };
+            work.undos.spawn(async move {
+                let tried = try_one((id, &record), target, &runner, hands, &cancel).await;
+                (id, tried)
+            });
         }
     }
 
@@ -192,19 +219,19 @@ impl Sweeper {
         };
         let pace = work.paces.entry(id).or_default();
         let (note, mut result) = match &tried {
-            Tried::Undone(undone) if proves(*undone, &record) => {
+            Tried::Undone(Undone::Gone) => (Note::Settled, TeardownResult::Done),
+            Tried::Undone(Undone::NotFound) if pace.not_found_for() >= self.patience.settle => {
                 (Note::Settled, TeardownResult::Done)
             }
-            Tried::Undone(_) if pace.not_found_for() >= self.patience.settle => {
-                (Note::Settled, TeardownResult::Done)
-            }
-            Tried::Undone(_) => {
+            Tried::Undone(Undone::NotFound) => {
                 let left = self.patience.settle.saturating_sub(pace.not_found_for());
                 pace.not_found(left);
-                (
-                    Note::Tried("not found, but its create was not confirmed".into()),
-                    TeardownResult::Owed,
-                )
+                let what = if record.created {
+                    "not found; believed when that has held for `settle`"
+                } else {
+                    "not found, but its create was not confirmed"
+                };
+                (Note::Tried(what.into()), TeardownResult::Owed)
             }
             Tried::Failed(why) => {
                 pace.failed();
@@ -241,7 +268,7 @@ impl Sweeper {
                 // Whoever was refused may have its target back.
                 work.paces.values_mut().for_each(Pace::now);
             }
-            Request::Retry(id, answer) => match self.obstacle(id) {
+            Request::Retry(id, hands, answer) => match self.obstacle(id) {
                 // Nothing is wrong: it is undone when the run ends.
                 Some(Obstacle::InHand) => drop(answer.send(Ok(IN_HAND.into()))),
                 Some(Obstacle::Inside(inner)) => {
@@ -251,6 +278,9 @@ impl Sweeper {
                 None => match self.journal().read(id) {
                     Ok(_) => {
                         work.paces.entry(id).or_default().now();
+                        if hands == Hands::Person {
+                            work.persons.insert(id);
+                        }
                         work.asked.entry(id).or_default().push(answer);
                     }
                     Err(error) => drop(answer.send(Err(chain(&error)))),
@@ -315,6 +345,7 @@ impl Work {
             undos: JoinSet::new(),
             busy: HashMap::new(),
             asked: HashMap::new(),
+            persons: HashSet::new(),
             told: Vec::new(),
             cancel,
         }
@@ -344,9 +375,10 @@ pub fn refusal(record: &Record, target: Option<&Target>) -> Option<String> {
 }
 
 async fn try_one(
-    record: &Record,
+    (id, record): (RecordId, &Record),
     target: Option<Arc<Target>>,
     runner: &Runner,
+    hands: Hands,
     cancel: &CancellationToken,
 ) -> Tried {
     if let Some(why) = refusal(record, target.as_deref()) {
@@ -355,7 +387,8 @@ async fn try_one(
     let Some(target) = target else {
         return Tried::Failed("there is no target".into());
     };
-    match undo(record, runner.undoer, &target, &runner.client, cancel).await {
+    let office = runner.office(id, hands);
+    match undo(record, office, &target, &runner.client, cancel).await {
         Ok(undone) => Tried::Undone(undone),
         Err(failure) => Tried::Failed(failure.to_string()),
     }

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// The pause after the first failure; it doubles.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// After so many failures in a row nobody waits for it any longer.
+const HOPELESS: u32 = 4;
+
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -17,6 +20,8 @@ pub(super) struct Pace {
     since: Instant,
     next: Instant,
     failures: u32,
+    /// Failures since it was last not found.
+    in_a_row: u32,
     /// When the last try began.
     tried: Instant,
     not_found_since: Option<Instant>,
@@ -29,6 +34,7 @@ impl Default for Pace {
             since: now,
             next: now,
             failures: 0,
+            in_a_row: 0,
             tried: now,
             not_found_since: None,
         }
@@ -62,6 +68,7 @@ impl Pace {
     /// It was not found: once more in a while, and for certain when it may be believed.
     pub(super) fn not_found(&mut self, left: Duration) {
         self.not_found_since.get_or_insert_with(Instant::now);
+        self.in_a_row = 0;
         self.pause();
         self.next = self.next.min(Instant::now() + left);
     }
@@ -70,7 +77,13 @@ impl Pace {
     pub(super) fn failed(&mut self) {
         // Whatever was not found before must be looked for anew.
         self.not_found_since = None;
+        self.in_a_row += 1;
         self.pause();
+    }
+
+    /// Whether it fails so often that whoever waits for it need not wait longer.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.in_a_row >= HOPELESS
     }
 
     /// Somebody asked for it.

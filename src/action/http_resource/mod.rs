@@ -3,7 +3,9 @@
 //! The undo record holds `find` and `delete` with every outer reference put in, so carrying it out
 //! needs neither the spec nor the run.
 
+mod pages;
 mod read;
+mod undo;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,11 +17,15 @@ use super::expect::{Expectation, Reply};
 use super::refused;
 use super::request::{RequestData, RequestTemplate, broken_record};
 use crate::outcome::{Effect, Failure, Reason};
-use crate::spec::{Action, Capture, Context, Done, Listed, Record, Resource, Undo, Undone};
-use crate::text::json::{self, equal};
-use crate::text::{Lookup, ValueTemplate, plain};
+use crate::spec::{Action, Context, Done, Listed, Made, Resource, Undo};
+use crate::text::json;
+use crate::text::{Lookup, ValueTemplate};
 
 pub use self::read::{KEYS, build};
+pub use self::undo::undoer;
+
+use pages::{Pages, Read, unfinished};
+use read::pointer;
 
 /// The kind under which undo records name this code.
 pub const KIND: &str = "http.resource";
@@ -44,6 +50,7 @@ struct HttpResource {
 struct List {
     request: RequestTemplate,
     items: Option<String>,
+    pages: Pages,
     name: String,
     captures: Captures,
 }
@@ -51,6 +58,7 @@ struct List {
 struct Find {
     request: RequestTemplate,
     items: Option<String>,
+    pages: Pages,
     matches: Vec<(String, ValueTemplate)>,
     captures: Captures,
 }
@@ -63,6 +71,9 @@ struct Arguments {
     find: Option<FindData>,
     delete: RequestData,
     gone: Vec<u16>,
+    /// Whether `delete` names what the target may give to others later: by something that it told.
+    #[serde(default)]
+    by_id: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,11 +82,27 @@ struct FindData {
     request: RequestData,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     items: Option<String>,
+    #[serde(default, skip_serializing_if = "Pages::are_usual")]
+    pages: Pages,
     matches: Vec<(String, Value)>,
     captures: Vec<(String, String)>,
+    /// How the search is called, the same for all things that are looked for like this.
+    #[serde(default)]
+    search: String,
 }
 
 impl HttpResource {
+    /// Whether `delete` names the thing by something that the target told.
+    fn by_id(&self) -> bool {
+        let ids: Vec<_> = self
+            .captures
+            .writes()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        self.delete.reads_any_of(&self.own, &ids)
+    }
+
     /// Judges the answer to a create.
     fn judge(&self, reply: &Reply, lookup: &dyn Lookup) -> Result<Done, Failure> {
         let status = reply.answer.status;
@@ -85,7 +112,7 @@ impl HttpResource {
                 self.expect.check(reply, lookup)?;
                 Ok(Done {
                     captures: created()?,
-                    made_nothing: false,
+                    made: Made::It,
                 })
             }
             Some(_) if (200..300).contains(&status) => {
@@ -101,7 +128,7 @@ impl HttpResource {
                 }
                 Ok(Done {
                     captures: Vec::new(),
-                    made_nothing: true,
+                    made: Made::Nothing,
                 })
             }
         }
@@ -147,8 +174,10 @@ impl Resource for HttpResource {
             Ok(FindData {
                 request: find.request.data(scope, own)?,
                 items: find.items.clone(),
+                pages: find.pages.clone(),
                 matches: matches.collect::<Result<_, crate::text::Refused>>()?,
                 captures: find.captures.to_data(),
+                search: find.request.describe(),
             })
         });
         let arguments = Arguments {
@@ -158,6 +187,7 @@ impl Resource for HttpResource {
                 .data(scope, own)
                 .map_err(|error| refused(&error))?,
             gone: self.gone.clone(),
+            by_id: self.by_id(),
         };
         Ok(Undo {
             kind: KIND.to_owned(),
@@ -180,6 +210,7 @@ impl Resource for HttpResource {
                     .data(context.scope, &self.own)
                     .map_err(|error| refused(&error))?,
                 gone: self.gone.clone(),
+                by_id: self.by_id(),
             };
             list.all(&delete, context).await.map(Some)
         }
@@ -194,12 +225,10 @@ impl List {
         context: &mut Context<'_>,
     ) -> Result<Vec<Listed>, Failure> {
         let scope = context.scope;
-        let reply = self.request.send(context, scope).await?;
-        Expectation::success().check(&reply, scope)?;
         let mut listed = Vec::new();
-        for item in items(&reply, self.items.as_deref(), "list")? {
+        let each = |item: &Value| {
             let Some(name) = item.pointer(&self.name).and_then(Value::as_str) else {
-                continue;
+                return Ok(());
             };
             listed.push(Listed {
                 name: name.to_owned(),
@@ -209,139 +238,20 @@ impl List {
                 },
                 captures: self.captures.take_ids(item)?,
             });
-        }
-        Ok(listed)
-    }
-}
-
-/// The items of an answer, or the answer itself as the only one.
-fn items<'a>(reply: &'a Reply, pointer: Option<&str>, what: &str) -> Result<&'a [Value], Failure> {
-    let unclear = |why: &str| Failure::new(Reason::Protocol, format!("{what}: {why}"));
-    let json = reply.json(Reason::Protocol).map_err(|failure| {
-        let message = format!("{what}: {}", failure.message);
-        Failure { message, ..failure }
-    })?;
-    match pointer {
-        None => Ok(std::slice::from_ref(json)),
-        Some(pointer) => json
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .ok_or_else(|| unclear(&format!("there is no array at json {pointer}"))),
-    }
-}
-
-/// Carries out a record: deletes by the ids that the create told, or else finds by name first.
-pub fn undo<'a>(
-    record: &'a Record,
-    context: &'a mut Context<'_>,
-) -> BoxFuture<'a, Result<Undone, Failure>> {
-    async move {
-        let arguments: Arguments =
-            serde_json::from_value(record.undo.arguments.clone()).map_err(broken_record)?;
-        let mut own = Own {
-            step: &record.step,
-            captures: record.captures.clone().into_iter().collect(),
+            Ok(())
         };
-        if !record.created
-            && let Some(find) = &arguments.find
+        let what = ("list", self.items.as_deref());
+        match self
+            .pages
+            .each((&self.request, scope), what, context, each)
+            .await?
         {
-            match find_one(find, context).await? {
-                None => return Ok(Undone::NotFound),
-                Some(captures) => {
-                    own.captures = captures.into_iter().map(|c| (c.key, c.value)).collect();
-                }
-            }
+            Read::Whole => Ok(listed),
+            Read::Unfinished(why) => Err(unfinished("list", &why)),
+            Read::Unknown => Err(Failure::new(
+                Reason::Protocol,
+                "list: there is no such list",
+            )),
         }
-        let delete = RequestTemplate::from_data(&arguments.delete).map_err(broken_record)?;
-        let reply = delete.send(context, &own).await?;
-        let gone = arguments.gone.contains(&reply.answer.status);
-        if !gone {
-            Expectation::success().check(&reply, &own)?;
-        }
-        if let Some(find) = &arguments.find {
-            check_no_other(find, &own, context).await?;
-        }
-        // Without a search a 2xx may mean that there was nothing: many targets answer so.
-        let was_there = !gone && (record.created || arguments.find.is_some());
-        Ok(if was_there {
-            Undone::Undone
-        } else {
-            Undone::NotFound
-        })
-    }
-    .boxed()
-}
-
-/// Looks once more after the delete. A create that was carried out twice left another one; ids that
-/// were not the thing's, and a proxy that answers 404 to everything, left the thing itself. One
-/// with the same ids is only listed late.
-async fn check_no_other(
-    find: &FindData,
-    deleted: &Own<'_>,
-    context: &mut Context<'_>,
-) -> Result<(), Failure> {
-    let same = |found: &Capture| {
-        let known = deleted.get(deleted.step, &found.key);
-        known.is_none_or(|known| plain(known) == plain(&found.value))
-    };
-    match find_one(find, context).await? {
-        Some(found) if !found.iter().all(same) => {
-            let what = "find: after the delete another item has the name, and is left alone";
-            Err(Failure::new(Reason::Protocol, what))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The one item that is ours. Several, or an unclear answer, are failures: the record stays owed.
-async fn find_one(
-    find: &FindData,
-    context: &mut Context<'_>,
-) -> Result<Option<Vec<Capture>>, Failure> {
-    let captures = Captures::from_data(&find.captures).map_err(broken_record)?;
-    let request = RequestTemplate::from_data(&find.request).map_err(broken_record)?;
-    let reply = request.send(context, &Own::NOBODY).await?;
-    if find.items.is_none() && GONE.contains(&reply.answer.status) {
-        return Ok(None);
-    }
-    Expectation::success().check(&reply, &Own::NOBODY)?;
-    let items = items(&reply, find.items.as_deref(), "find")?;
-    let ours = |item: &&Value| {
-        find.matches.iter().all(|(pointer, expected)| {
-            item.pointer(pointer)
-                .is_some_and(|value| equal(value, expected))
-        })
-    };
-    let mut ours = items.iter().filter(ours);
-    match (ours.next(), ours.next()) {
-        (None, _) => Ok(None),
-        (Some(item), None) => captures.take_ids(item).map(Some),
-        (Some(_), Some(_)) => {
-            let what = "find: several items have the name, none is deleted";
-            Err(Failure::new(Reason::Protocol, what))
-        }
-    }
-}
-
-/// The resource's own captures, under its own name.
-struct Own<'a> {
-    step: &'a str,
-    captures: Vec<(String, Value)>,
-}
-
-impl Own<'_> {
-    const NOBODY: Self = Self {
-        step: "",
-        captures: Vec::new(),
-    };
-}
-
-impl Lookup for Own<'_> {
-    fn get(&self, name: &str, key: &str) -> Option<&Value> {
-        let mut captures = self.captures.iter().filter(|_| name == self.step);
-        captures
-            .find(|(capture, _)| capture == key)
-            .map(|(_, value)| value)
     }
 }

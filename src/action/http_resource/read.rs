@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::pages::{PAGES, Pages};
 use super::{Find, GONE, HttpResource, List};
 use crate::action::capture::{CAPTURE, Captures};
 use crate::action::expect::{Expectation, REFUSED, STATUSES, exact_statuses};
@@ -12,7 +13,7 @@ use crate::action::poll::EXPECT;
 use crate::action::request::{PLACE, RUNNING, RequestTemplate, SENDING};
 use crate::action::{Built, Key, Part, Shape};
 use crate::spec::Work;
-use crate::text::{Fields, ValueTemplate};
+use crate::text::{Fields, Problem, ValueTemplate};
 
 /// Its keys.
 pub const KEYS: &[Part] = &[Part::own(&[
@@ -26,7 +27,7 @@ pub const KEYS: &[Part] = &[Part::own(&[
     Key::optional(
         "find",
         TABLE,
-        "how it is found by its name after a lost answer; required if `delete` reads a capture",
+        "how it is found by its name: before it is deleted, to see that it is ours, after that, to see that it is gone, and after a lost answer. Without it a delete by a captured id is never repeated",
     )
     .of(&[
         PLACE,
@@ -40,6 +41,7 @@ pub const KEYS: &[Part] = &[Part::own(&[
             ),
             CAPTURE,
         ]),
+        PAGES,
     ]),
     Key::required("delete", TABLE, "how it is undone").of(&[
         PLACE,
@@ -64,6 +66,7 @@ pub const KEYS: &[Part] = &[Part::own(&[
             Key::required("name", POINTER, "where an item has its name"),
             CAPTURE,
         ]),
+        PAGES,
     ]),
     REFUSED,
 ])];
@@ -108,23 +111,7 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
             );
         }
     }
-    let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
-    match &find {
-        None if needs_ids && !fields.has("find") => fields.missing(
-            "find",
-            "after a lost answer the thing is found by its name: find = { path = …, items = …, match = { \"/name\" = \"${run.name}\" }, capture = { … } }",
-        ),
-        Some(find) => {
-            let found = find.captures.writes();
-            for (key, _) in ids.iter().filter(|(key, _)| delete.reads(shape.own, key)) {
-                if !found.iter().any(|(name, _)| name == key) {
-                    let what = format!("does not capture `{key}`, which `delete` reads");
-                    fields.problem("find", what, format!("capture = {{ {key} = \"json:/…\" }}"));
-                }
-            }
-        }
-        None => {}
-    }
+    check_find(fields, (&find, &delete), &ids, shape);
     Some(Built {
         writes: ids,
         recorded,
@@ -143,6 +130,52 @@ pub fn build(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Built> {
             teardown_timeout: crate::spec::DEFAULT_TEARDOWN,
         },
     })
+}
+
+/// Whether the search can do what it is for; without one, what that means.
+fn check_find(
+    fields: &mut Fields<'_, '_>,
+    (find, delete): (&Option<Find>, &RequestTemplate),
+    ids: &[(String, bool)],
+    shape: Shape<'_>,
+) {
+    let needs_ids = ids.iter().any(|(key, _)| delete.reads(shape.own, key));
+    match find {
+        None if !fields.has("find") => {
+            let what = if needs_ids {
+                "is missing: after a lost answer nobody can look for the thing, so it stays owed until a person has seen to it, and a delete that may have been carried out is not repeated"
+            } else {
+                "is missing: nobody can look whether the thing is gone, so the answer to `delete` is believed"
+            };
+            warn(fields, what, FIND);
+        }
+        Some(find) => {
+            let ours = ["name", "id"].map(|key| find.request.reads("run", key));
+            if ours == [false, false] && find.items.is_some() && find.pages.are_usual() {
+                let what = "asks for all there is: if the list ever comes in pages, the thing may be behind the first";
+                let help = "ask by ${run.name}, or say how the list goes on: next = { address = \"/next\" }, or next = { none = true }";
+                warn(fields, what, help);
+            }
+            let found = find.captures.writes();
+            for (key, _) in ids.iter().filter(|(key, _)| delete.reads(shape.own, key)) {
+                if !found.iter().any(|(name, _)| name == key) {
+                    let what = format!("does not capture `{key}`, which `delete` reads");
+                    fields.problem("find", what, format!("capture = {{ {key} = \"json:/…\" }}"));
+                }
+            }
+        }
+        None => {}
+    }
+}
+
+const FIND: &str =
+    "find = { path = …, items = …, match = { \"/name\" = \"${run.name}\" }, capture = { … } }";
+
+/// A warning about `find`.
+fn warn(fields: &mut Fields<'_, '_>, what: &str, help: &str) {
+    let (at, key) = (fields.at(), fields.key("find"));
+    let warning = Problem::warning(&at, key, what, help);
+    fields.notes().problems.push(warning);
 }
 
 fn read_create(
@@ -182,6 +215,7 @@ fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
     let mut table = fields.table("find")?;
     let request = RequestTemplate::read_recorded(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
+    let pages = Pages::read(&mut table);
     if !table.has("match") {
         table.missing(
             "match",
@@ -224,6 +258,7 @@ fn read_find(fields: &mut Fields<'_, '_>, shape: Shape<'_>) -> Option<Find> {
     Some(Find {
         request: request?,
         items,
+        pages,
         matches,
         captures,
     })
@@ -247,6 +282,7 @@ fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
     let mut table = fields.table("list")?;
     let request = RequestTemplate::read_list(&mut table, Method::GET);
     let items = pointer(&mut table, "items");
+    let pages = Pages::read(&mut table);
     let name = pointer(&mut table, "name");
     if name.is_none() {
         table.missing("name", "say where an item has its name: name = \"/name\"");
@@ -262,12 +298,13 @@ fn read_list(fields: &mut Fields<'_, '_>) -> Option<List> {
     Some(List {
         request: request?,
         items,
+        pages,
         name: name?,
         captures,
     })
 }
 
-fn pointer(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<String> {
+pub(super) fn pointer(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<String> {
     let text = fields.string(key)?;
     if !is_pointer(&text) {
         fields.problem(key, "is not a JSON pointer", POINTER_HELP);

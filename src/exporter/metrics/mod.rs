@@ -212,6 +212,7 @@ impl Exporter for Metrics {
                 result,
                 why: _,
             } => self.owed().swept(target, kind, *result),
+            Event::SearchIsBlind { target, kind, .. } => self.owed().blind(target, kind),
             Event::OwedChanged { owed } => self.owed().changed(owed),
             // Retries are counted when their step ends, and a skipped step has no duration.
             Event::AttemptFailed { .. } | Event::StepSkipped { .. } => {}

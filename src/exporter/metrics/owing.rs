@@ -23,6 +23,8 @@ pub(super) struct Owing {
 struct Kind {
     owed: Option<OwedInfo>,
     swept: Swept,
+    /// How often a search did not find what was certainly made.
+    blind: u64,
 }
 
 struct Swept(Tally<TeardownResult, { TeardownResult::ALL.len() }>);
@@ -48,6 +50,10 @@ impl Owing {
 
     pub(super) fn swept(&mut self, target: &str, kind: &str, result: TeardownResult) {
         self.kind(target, kind).swept.0.add(result, 1);
+    }
+
+    pub(super) fn blind(&mut self, target: &str, kind: &str) {
+        self.kind(target, kind).blind += 1;
     }
 
     pub(super) fn changed(&mut self, owed: &[OwedInfo]) {
@@ -76,6 +82,7 @@ impl Owing {
             let age = owed.and_then(|owed| now.duration_since(owed.oldest).ok());
             page.oldest
                 .value(&labels, age.unwrap_or_default().as_secs_f64());
+            page.blind.count(&labels, kind.blind);
             for (result, count) in kind.swept.0.each() {
                 let labels = with(&labels, &[("result", result.as_str())]);
                 page.swept.count(&labels, count);

@@ -162,6 +162,8 @@ page! {
         "How many of them have been owed for longer than stuck_after.";
     swept: counter "testerd_swept_total"
         "What the sweeper tried, and how it ended.";
+    blind: counter "testerd_blind_searches_total"
+        "How often a search by name did not find what had certainly been made.";
     damaged: gauge "testerd_journal_damaged"
         "Damaged journals in the state directory: set aside and kept, what they owe is not known.";
     replaced: counter "testerd_journal_replaced_total"

@@ -51,7 +51,7 @@ CREATE TABLE notes (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     record INTEGER NOT NULL,
     at     INTEGER NOT NULL,            -- seconds since the Unix epoch; for people
-    note   TEXT NOT NULL,               -- armed, created, tried; tries: how often before
+    note   TEXT NOT NULL,               -- armed, created, deleting, blind, tried; tries: how often before
     body   TEXT NOT NULL,               -- JSON
     sum    INTEGER NOT NULL             -- FNV-1a over the rest: damage that is still JSON shows
 );
@@ -447,7 +447,12 @@ pub(super) fn commit<'a>(
         let insert = |name: &str, body: &str| insert(&transaction, id, name, body);
         match change {
             Change::Arm(armed) => insert("armed", &json(armed)?)?,
-            Change::Note(_, note @ Note::Created(_)) => insert(note.name(), &json(note)?)?,
+            Change::Note(_, note @ (Note::Created(_) | Note::Deleting | Note::SearchIsBlind)) => {
+                insert(note.name(), &json(note)?)?;
+            }
+            Change::Note(_, Note::NotDeleted) => {
+                delete(&transaction, id, "record = ? AND note = 'deleting'")?;
+            }
             // Only the last try is kept, or a target that is down for months would fill the disk.
             Change::Note(_, note @ Note::Tried(_)) => {
                 count_try(&transaction, id)?;

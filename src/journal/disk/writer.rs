@@ -293,6 +293,8 @@ mod tests {
             step: "s".into(),
             captures: BTreeMap::new(),
             created: false,
+            delete_sent: false,
+            search_is_blind: false,
             parent: None,
             target: "t".into(),
             endpoint: "e".into(),

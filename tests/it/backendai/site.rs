@@ -11,7 +11,7 @@ use testerd::config::Patience;
 use testerd::event::{Event, Exporters, FailedStep, RunRef};
 use testerd::journal::{DiskJournal, Journal, MemoryJournal, Owed};
 use testerd::outcome::Verdict;
-use testerd::runner::{Begun, Runner, Stop};
+use testerd::runner::{Begun, Runner, Searches, Stop};
 use testerd::spec::Scheduled;
 use testerd::sweeper::Sweeper;
 use tokio::sync::mpsc;
@@ -114,6 +114,7 @@ impl Site {
             journal: self.journal.clone(),
             exporters: Exporters::new(vec![heard.clone()]),
             undoer: catalog::undoer,
+            searches: Searches::default(),
             instance: INSTANCE.into(),
         };
         (Arc::new(runner), heard)

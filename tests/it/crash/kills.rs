@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::chance::{Chance, number, pause};
 use super::site::Site;
 use super::{LONG, probe};
 use crate::rig::Change;
@@ -26,26 +27,6 @@ struct Books {
     leftovers: BTreeSet<String>,
     /// What others made, by name.
     strangers: BTreeSet<String>,
-}
-
-/// Chance, from a seed.
-struct Chance(u64);
-
-impl Chance {
-    /// Below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % bound
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    let given = std::env::var(variable).ok();
-    given.map_or(default, |text| text.parse().expect(variable))
 }
 
 impl Books {
@@ -98,7 +79,7 @@ fn too_early(history: &[(Change, String)]) -> Vec<&str> {
 }
 
 /// One life of the daemon. It begins with the sweep of what the last one left.
-fn live_and_die(site: &Site, chance: &mut Chance) {
+pub(super) fn live_and_die(site: &Site, chance: &mut Chance) {
     let made = site.rig.count("POST /items");
     let mut daemon = site.begin();
     // A quarter dies at any time after its birth, perhaps before it has swept or opened its files;
@@ -117,14 +98,6 @@ fn live_and_die(site: &Site, chance: &mut Chance) {
     pause(Duration::from_micros(chance.below(longest * 1000)));
     assert!(daemon.lives(), "it ended by itself: {:?}", daemon.said());
     drop(daemon);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "when to kill is left to chance, which is the test"
-)]
-fn pause(duration: Duration) {
-    std::thread::sleep(duration);
 }
 
 #[test]

@@ -4,8 +4,10 @@
 //! Nothing is judged by the clock. What is waited for is asked for again and again; what lies on
 //! the target is read from the rig's books, what is owed from `testerd sweep --list`.
 
+mod chance;
 mod change;
 mod kills;
+mod lies;
 mod site;
 mod state_dir;
 mod steps;

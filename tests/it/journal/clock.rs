@@ -11,8 +11,8 @@ use testerd::config::Patience;
 use testerd::event::{Event, Exporter, Exporters, OwedInfo};
 use testerd::journal::{Journal, JournalError, MemoryJournal, Note};
 use testerd::outcome::{Failure, Reason};
-use testerd::runner::Runner;
-use testerd::spec::{Context, Record, RecordId, Undoer, Undone};
+use testerd::runner::{Runner, Searches};
+use testerd::spec::{Context, Deleted, Ids, Looked, Record, RecordId, Undoer, Undoing};
 use testerd::sweeper::Sweeper;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -45,27 +45,54 @@ fn world<T>(change: impl FnOnce(&mut World) -> T) -> T {
 }
 
 fn undoer(kind: &str) -> Option<Undoer> {
-    (kind == "http.resource").then_some(undo as Undoer)
+    (kind == "http.resource").then_some((|_| Ok(Box::new(OneThing))) as Undoer)
 }
 
-fn undo<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
-    async {
-        let (look, alive, is_down) = world(|world| {
-            world.tries += 1;
-            (world.look, world.alive, world.is_down)
-        });
-        sleep(look).await;
-        if is_down {
-            return Err(Failure::new(Reason::Connect, "down"));
-        }
-        world(|world| world.alive &= !alive);
-        Ok(if alive {
-            Undone::Undone
-        } else {
-            Undone::NotFound
-        })
+struct OneThing;
+
+impl Undoing for OneThing {
+    fn search(&self) -> Option<&str> {
+        Some("the thing")
     }
-    .boxed()
+
+    fn may_hit_others(&self) -> bool {
+        false
+    }
+
+    fn look<'a>(&'a self, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>> {
+        async {
+            let (look, alive, is_down) = world(|world| {
+                world.tries += 1;
+                (world.look, world.alive, world.is_down)
+            });
+            sleep(look).await;
+            if is_down {
+                return Err(Failure::new(Reason::Connect, "down"));
+            }
+            Ok(if alive {
+                Looked::Found(vec![Ids::new()])
+            } else {
+                Looked::NotListed
+            })
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        _: &'a Ids,
+        _: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Deleted, Failure>> {
+        async {
+            let was_there = world(|world| std::mem::take(&mut world.alive));
+            Ok(if was_there {
+                Deleted::Accepted
+            } else {
+                Deleted::NotThere
+            })
+        }
+        .boxed()
+    }
 }
 
 /// What was told of what is owed, and when.
@@ -100,6 +127,7 @@ fn stage(max_owed: usize) -> (Stage, Sweeper) {
         journal: journal.clone(),
         exporters: Exporters::new(vec![told.clone()]),
         undoer,
+        searches: Searches::default(),
         instance: "here".into(),
     };
     let sweeper = Sweeper {

@@ -9,7 +9,7 @@ use testerd::client::Client;
 use testerd::event::{Exporters, RunRef};
 use testerd::journal::{DiskJournal, Journal, JournalError};
 use testerd::outcome::{Cause, Verdict};
-use testerd::runner::{Begun, Runner, Stop};
+use testerd::runner::{Begun, Runner, Searches, Stop};
 
 use super::{open, record};
 use crate::plans::compile;
@@ -101,6 +101,7 @@ async fn a_full_disk_stops_what_must_be_undone_until_there_is_room() {
         journal: journal.clone(),
         exporters: Exporters::default(),
         undoer: catalog::undoer,
+        searches: Searches::default(),
         instance: "full".into(),
     };
     let run = async |id: &str| {

@@ -26,6 +26,8 @@ fn record(nth: usize) -> Record {
         step: "item".into(),
         captures: BTreeMap::new(),
         created: false,
+        delete_sent: false,
+        search_is_blind: false,
         parent: None,
         target: "rig".into(),
         endpoint: "http://127.0.0.1:1".into(),

@@ -237,11 +237,25 @@ fn items(asked: &Asked, shared: &Shared) -> Response<Answer> {
         }
         Method::GET => {
             let prefix = asked.get("name").unwrap_or_default();
-            let found = shared.books().find(&prefix);
-            let shown = found
-                .iter()
-                .map(|item| json!({ "id": item.id, "name": item.name }));
-            let answer = json!({ "found": shown.collect::<Value>() });
+            let (mut found, lies) = {
+                let books = shared.books();
+                (books.find(&prefix), books.lies)
+            };
+            let (page, size) = (
+                asked.number("page", 1).max(1),
+                lies.page.unwrap_or(usize::MAX),
+            );
+            if lies.page.is_some() {
+                // So that what was just made is on the last one.
+                found.reverse();
+            }
+            let before = usize::try_from(page - 1).unwrap().saturating_mul(size);
+            let shown = found.iter().skip(before).take(size);
+            let shown = shown.map(|item| json!({ "id": item.id, "name": lies.name(&item.name) }));
+            let mut answer = json!({ "found": shown.collect::<Value>() });
+            if before.saturating_add(size) < found.len() {
+                answer["next"] = format!("/items?name={prefix}&page={}", page + 1).into();
+            }
             json(StatusCode::OK, &answer)
         }
         _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),

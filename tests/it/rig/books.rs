@@ -71,7 +71,11 @@ pub(super) struct Books {
     history: Vec<(Change, String)>,
     dice: u64,
     snare: Option<Snare>,
-    chance: Option<Chance>,
+    chances: Vec<Chance>,
+    /// How the list of items is told.
+    pub(super) lies: Lies,
+    /// Whether an id that is free goes to a stranger at once.
+    pub(super) reuses_ids: bool,
     /// Effects that came or are to come later than their request, and those still to come.
     pub(super) late: usize,
     pub(super) to_come: usize,
@@ -92,11 +96,35 @@ struct Snare {
     fault: Option<Fault>,
 }
 
-/// Makes some requests late.
+/// Makes some requests fail, or be late.
 struct Chance {
     key: String,
-    percent: u32,
-    delays: Range<Duration>,
+    permille: u32,
+    what: Misfortune,
+}
+
+enum Misfortune {
+    Late(Range<Duration>),
+    Fault(Fault),
+}
+
+/// How the list of items is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lies {
+    /// In pages of so many, with the address of the next one in the body.
+    pub(crate) page: Option<usize>,
+    /// Names end after so many characters.
+    pub(crate) cut: Option<usize>,
+    /// Names have no capitals.
+    pub(crate) lower: bool,
+}
+
+impl Lies {
+    /// A name as it is told.
+    pub(super) fn name(self, name: &str) -> String {
+        let cut: String = name.chars().take(self.cut.unwrap_or(usize::MAX)).collect();
+        if self.lower { cut.to_lowercase() } else { cut }
+    }
 }
 
 /// What a request finds when it comes in.
@@ -170,22 +198,43 @@ impl Books {
     }
 
     pub(super) fn sometimes_late(&mut self, key: &str, percent: u32, delays: Range<Duration>) {
-        self.chance = Some(Chance {
+        self.chances.push(Chance {
             key: key.to_owned(),
-            percent,
-            delays,
+            permille: percent * 10,
+            what: Misfortune::Late(delays),
         });
     }
 
+    pub(super) fn sometimes(&mut self, key: &str, permille: u32, fault: Fault) {
+        self.chances.push(Chance {
+            key: key.to_owned(),
+            permille,
+            what: Misfortune::Fault(fault),
+        });
+    }
+
+    /// Nothing goes wrong by chance any more, and lists are told as they are.
+    pub(super) fn tell_the_truth(&mut self) {
+        self.chances.clear();
+        self.lies = Lies::default();
+        self.reuses_ids = false;
+    }
+
     fn by_chance(&mut self, keys: &[String]) -> Option<Fault> {
-        let chance = self.chance.as_ref()?;
-        let Range { start, end } = chance.delays;
-        let share = f64::from(chance.percent) / 100.0;
-        if !keys.contains(&chance.key) || self.roll() >= share {
-            return None;
+        for nth in 0..self.chances.len() {
+            let share = f64::from(self.chances[nth].permille) / 1000.0;
+            if !keys.contains(&self.chances[nth].key) || self.roll() >= share {
+                continue;
+            }
+            let spread = self.roll();
+            return Some(match &self.chances[nth].what {
+                Misfortune::Fault(fault) => *fault,
+                Misfortune::Late(Range { start, end }) => {
+                    Fault::LateEffect(*start + end.saturating_sub(*start).mul_f64(spread))
+                }
+            });
         }
-        let spread = end.saturating_sub(start);
-        Some(Fault::LateEffect(start + spread.mul_f64(self.roll())))
+        None
     }
 
     /// Where the sequence of [`Self::roll`] begins.
@@ -235,6 +284,10 @@ impl Books {
     pub(super) fn delete(&mut self, id: u64) -> bool {
         let name = self.items.remove(&id);
         let was_there = name.is_some();
+        if was_there && self.reuses_ids {
+            self.items
+                .insert(id, format!("theirs-{id}-{}", self.history.len()));
+        }
         let deleted = name.map(|name| (Change::Deleted, name));
         self.history.extend(deleted);
         was_there

@@ -23,7 +23,7 @@
 //! | `/cookie?set=C` | 204 with that cookie |
 //! | `/badjson` | `{"ok":tru`, as application/json |
 //! | `POST /items` `{"name":…}` | 201 `{"id","name","price"}`; 400 without a name |
-//! | `GET /items?name=PREFIX` | `{"found":[{"id","name"}…]}`, strangers too; all without a name |
+//! | `GET /items?name=PREFIX` | `{"found":[{"id","name"}…]}`, strangers too; all without a name; in pages with `next`, or names cut, if it is to lie |
 //! | `GET`, `DELETE /items/{id}` | 200, 204; 404 once it is gone |
 //!
 //! It also has what the demo's shop has (`shop`), without its weather.
@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use ask::{Told, ask, ask_with, get};
 pub(crate) use bend::{Dropped, Overdue, bend};
-pub(crate) use books::Change;
+pub(crate) use books::{Change, Lies};
 pub(crate) use conn::{Resettable, Switch};
 pub(crate) use faults::{Blow, Blows, Fault};
 
@@ -178,6 +178,27 @@ impl Rig {
             books.shake(seed);
             books.sometimes_late(key, percent, delays);
         });
+    }
+
+    /// From now on so many of a thousand requests under `key` meet this fault.
+    pub(crate) fn sometimes(&self, key: &str, permille: u32, fault: Fault) {
+        self.shared
+            .enter(|books| books.sometimes(key, permille, fault));
+    }
+
+    /// From now on the list of items is told like this.
+    pub(crate) fn lie(&self, lies: Lies) {
+        self.shared.enter(|books| books.lies = lies);
+    }
+
+    /// From now on an id that becomes free goes to a stranger at once.
+    pub(crate) fn reuse_ids(&self) {
+        self.shared.enter(|books| books.reuses_ids = true);
+    }
+
+    /// Ends all that goes wrong by chance, and all lies.
+    pub(crate) fn tell_the_truth(&self) {
+        self.shared.enter(books::Books::tell_the_truth);
     }
 
     /// How many effects were late, those to come included.

@@ -2,6 +2,7 @@
 //! without a network.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,8 +12,8 @@ use testerd::client::Endpoint;
 use testerd::event::{Identity, Phase, SpecInfo, StateRule, StepInfo};
 use testerd::outcome::Failure;
 use testerd::spec::{
-    Action, Case, Context, Done, HeaderAuth, Record, Resource, Retry, Scheduled, Sequence, Step,
-    Target, TargetKind, Undo, Undoer, Undone, Work, Wrapper,
+    Action, Case, Context, Deleted, Done, HeaderAuth, Ids, Looked, Record, Resource, Retry,
+    Scheduled, Sequence, Step, Target, TargetKind, Undo, Undoer, Undoing, Work, Wrapper,
 };
 
 type Deed = Box<dyn Fn() -> BoxFuture<'static, Result<Done, Failure>> + Send + Sync>;
@@ -81,24 +82,58 @@ impl Resource for Thing {
 
 /// `slow` takes a second, `stuck` for ever, `panics` panics.
 pub(crate) fn undoer(kind: &str) -> Option<Undoer> {
-    fn slow<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
-        async {
+    let of_kind = |record: &Record| -> Result<Box<dyn Undoing>, Failure> {
+        Ok(Box::new(Handmade {
+            kind: record.undo.kind.clone(),
+            is_gone: AtomicBool::new(false),
+        }))
+    };
+    match kind {
+        "slow" | "stuck" | "panics" => Some(of_kind),
+        _ => testerd::catalog::undoer(kind),
+    }
+}
+
+/// It is there until it is deleted.
+struct Handmade {
+    kind: String,
+    is_gone: AtomicBool,
+}
+
+impl Undoing for Handmade {
+    fn search(&self) -> Option<&str> {
+        Some("by hand")
+    }
+
+    fn may_hit_others(&self) -> bool {
+        false
+    }
+
+    fn look<'a>(&'a self, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>> {
+        let looked = if self.is_gone.load(Ordering::Relaxed) {
+            Looked::NotListed
+        } else {
+            Looked::Found(vec![Ids::new()])
+        };
+        std::future::ready(Ok(looked)).boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        _: &'a Ids,
+        _: &'a mut Context<'_>,
+    ) -> BoxFuture<'a, Result<Deleted, Failure>> {
+        assert!(self.kind != "panics", "as asked");
+        let stuck = self.kind == "stuck";
+        async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            Ok(Undone::Undone)
+            if stuck {
+                std::future::pending::<()>().await;
+            }
+            self.is_gone.store(true, Ordering::Relaxed);
+            Ok(Deleted::Accepted)
         }
         .boxed()
-    }
-    fn stuck<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
-        std::future::pending().boxed()
-    }
-    fn panics<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
-        panic!("as asked")
-    }
-    match kind {
-        "slow" => Some(slow),
-        "stuck" => Some(stuck),
-        "panics" => Some(panics),
-        _ => testerd::catalog::undoer(kind),
     }
 }
 

@@ -144,7 +144,8 @@ async fn a_failed_teardown_fails_a_run_that_passed_otherwise() {
     world
         .rig
         .fail("DELETE /items/{id}#outer", Fault::Status(403));
-    let wraps = [wrap("outer", ""), wrap("inner", "")].concat();
+    let soon = "teardown_timeout = \"2s\"";
+    let wraps = [wrap("outer", soon), wrap("inner", soon)].concat();
     let told = world
         .run(&spec("", &[wraps.clone(), step("look", "/ok", "")]))
         .await;
@@ -177,7 +178,14 @@ async fn a_failed_teardown_fails_a_run_that_passed_otherwise() {
 async fn a_suite_whose_teardown_failed_has_not_passed() {
     let world = World::new();
     world.rig.fail("DELETE /items/{id}", Fault::Status(500));
-    let inner = super::suite("inner", "", &[make("item", ""), step("look", "/ok", "")]);
+    let inner = super::suite(
+        "inner",
+        "",
+        &[
+            make("item", "teardown_timeout = \"2s\""),
+            step("look", "/ok", ""),
+        ],
+    );
     let text = spec("", &[inner, step("after", "/ok", "")]);
     assert_snapshot!(world.run(&text).await.story, @r#"
     body item: passed
@@ -196,8 +204,8 @@ async fn a_record_says_all_that_undoing_it_needs() {
     let text = spec(
         "",
         &[
-            wrap("outer", ""),
-            wrap("inner-one", ""),
+            wrap("outer", "teardown_timeout = \"2s\""),
+            wrap("inner-one", "teardown_timeout = \"2s\""),
             step("look", "/ok", ""),
         ],
     );
@@ -225,6 +233,7 @@ async fn a_record_says_all_that_undoing_it_needs() {
     let arguments = serde_json::to_string_pretty(&inner.undo.arguments).unwrap();
     assert_snapshot!(arguments, @r#"
     {
+      "by_id": true,
       "delete": {
         "method": "DELETE",
         "path": "/items/${inner_one.id}?id=inner-one"
@@ -246,7 +255,8 @@ async fn a_record_says_all_that_undoing_it_needs() {
         "request": {
           "method": "GET",
           "path": "/items?name=it-0001-inner-one&id=inner-one"
-        }
+        },
+        "search": "GET /items?name=…-inner-one&id=inner-one"
       },
       "gone": [
         404,

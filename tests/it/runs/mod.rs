@@ -22,6 +22,7 @@ mod refusals;
 mod secrets;
 mod stopping;
 mod streams;
+mod undos;
 mod uploads;
 pub(crate) mod wire;
 
@@ -38,7 +39,7 @@ use testerd::config::Patience;
 use testerd::event::{Event, Exporter, Exporters, FailedStep, RunRef, StepEnd};
 use testerd::journal::{Journal, MemoryJournal};
 use testerd::outcome::Verdict;
-use testerd::runner::{Begun, Runner, Stop};
+use testerd::runner::{Begun, Runner, Searches, Stop};
 use testerd::spec::{Record, Scheduled, Undoer};
 use testerd::sweeper::Sweeper;
 use tokio::sync::mpsc;
@@ -198,6 +199,7 @@ impl World {
             journal: self.journal.clone(),
             exporters: Exporters::new(exporters),
             undoer: self.undoer,
+            searches: Searches::default(),
             instance: "it".to_owned(),
         });
         let run = RunRef {

@@ -11,7 +11,7 @@ use testerd::contract;
 use testerd::event::{Event, Exporter, Exporters, Identity, PoolInfo, TeardownResult};
 use testerd::journal::MemoryJournal;
 use testerd::outcome::Verdict;
-use testerd::runner::{Runner, Stop};
+use testerd::runner::{Runner, Searches, Stop};
 use testerd::spec::{Case, Done, Scheduled};
 use testerd::tester::{Tester, Work};
 use tokio::sync::mpsc;
@@ -64,6 +64,7 @@ impl Stage {
                 journal: self.journal.clone(),
                 exporters: Exporters::new(exporters),
                 undoer: handmade::undoer,
+                searches: Searches::default(),
                 instance: "it".to_owned(),
             }),
             work: Work {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use testerd::outcome::Failure;
 use testerd::spec::{
-    Action, Case, Context, Done, Listed, Record, Resource, Step, Undo, Undoer, Undone, Work,
+    Action, Case, Context, Done, Listed, Record, Resource, Step, Undo, Undoer, Undoing, Work,
 };
 
 use crate::rig::Fault;
@@ -93,10 +93,10 @@ pub(super) const STRUCK: [Ending; 25] = [
 
 /// Code for undos that panics.
 pub(super) fn panicking_undoer(kind: &str) -> Option<Undoer> {
-    fn undo<'a>(_: &'a Record, _: &'a mut Context<'_>) -> BoxFuture<'a, Result<Undone, Failure>> {
+    fn undoer(_: &Record) -> Result<Box<dyn Undoing>, Failure> {
         std::panic::resume_unwind(Box::new("as the proof wants it"));
     }
-    (!kind.is_empty()).then_some(undo as Undoer)
+    (!kind.is_empty()).then_some(undoer as Undoer)
 }
 
 /// Every step in tree order.

@@ -1,0 +1,231 @@
+//! Kills at random instants while the API lies: deletes that are answered well and do nothing, ids
+//! that go to strangers at once, lists in pages, names that come back cut or in small letters,
+//! creates that come late or twice, errors that pass, and times at which all is answered with 404.
+//!
+//! Then it tells the truth again. Nothing of ours may be there that nobody owes and says why; of
+//! what others made nothing may have been touched. `TESTERD_KILLS` and `TESTERD_SEED` as in `kills`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::chance::{Chance, number};
+use super::kills::live_and_die;
+use super::site::Site;
+use super::{LONG, probe};
+use crate::rig::{Change, Fault, Lies};
+
+/// As in `kills`: well before it is settled as never made.
+const LATE: std::ops::Range<Duration> = Duration::from_millis(320)..Duration::from_millis(600);
+
+/// How the lists are told while so many kills go on.
+const CHAPTERS: [Lies; 4] = [
+    Lies {
+        page: None,
+        cut: None,
+        lower: false,
+    },
+    Lies {
+        page: Some(2),
+        cut: None,
+        lower: false,
+    },
+    // `crash-` and a half of what follows.
+    Lies {
+        page: None,
+        cut: Some(12),
+        lower: false,
+    },
+    Lies {
+        page: Some(3),
+        cut: None,
+        lower: true,
+    },
+];
+
+/// Where what is not confirmed must not be settled before a run has shown that its search is blind.
+const BLIND: &str = "cleanup.settle = \"1m\"\ncleanup.max_owed = 10000\ntester.stop_grace = \"2s\"";
+const SEES: &str = "cleanup.settle = \"1s\"\ncleanup.max_owed = 10000\ntester.stop_grace = \"2s\"";
+
+/// Three of them, one in another; small letters are not their own.
+const SPECS: &str = r#"
+[[spec]]
+name = "nested"
+timeout = "20s"
+[[spec.matrix]]
+variant = "quick"
+pause = "1ms"
+[[spec.matrix]]
+variant = "slow"
+pause = "80ms"
+[[spec.wrap]]
+name = "outer"
+use = "http.resource"
+timeout = "300ms"
+teardown_timeout = "2s"
+create = { path = "/items", json = { name = "${run.name}-OUT" }, expect = { status = 201 }, capture = { id = "json:/id" } }
+find = { path = "/items?name=${run.name}", items = "/found", match = { "/name" = "${run.name}-OUT" }, capture = { id = "json:/id" }, next = { address = "/next" } }
+delete = { path = "/items/${outer.id}", gone = [404] }
+[[spec.steps]]
+name = "inner"
+use = "http.resource"
+timeout = "300ms"
+teardown_timeout = "2s"
+create = { path = "/items", json = { name = "${run.name}-IN" }, expect = { status = 201 }, capture = { id = "json:/id" } }
+find = { path = "/items?name=${run.name}", items = "/found", match = { "/name" = "${run.name}-IN" }, capture = { id = "json:/id" }, next = { address = "/next" } }
+delete = { path = "/items/${inner.id}", gone = [404] }
+[[spec.steps]]
+name = "pause"
+use = "sleep"
+for = "${pause}"
+
+[[spec]]
+name = "idle"
+[[spec.steps]]
+name = "look"
+use = "http"
+path = "/ok"
+"#;
+
+/// Lets it lie by chance.
+fn lie(site: &Site, seed: u64) {
+    let rig = &site.rig;
+    rig.reuse_ids();
+    rig.sometimes_late("POST /items", 3, LATE, seed);
+    let idle =
+        |status, permille| rig.sometimes("DELETE /items/{id}", permille, Fault::Status(status));
+    for (status, permille) in [
+        (200, 40),
+        (202, 40),
+        (204, 60),
+        (404, 40),
+        (302, 20),
+        (503, 30),
+    ] {
+        idle(status, permille);
+    }
+    rig.sometimes("DELETE /items/{id}", 40, Fault::FailAfterEffect(502));
+    rig.sometimes("DELETE /items/{id}", 40, Fault::ResetAfterEffect);
+    rig.sometimes("POST /items", 3, Fault::Twice);
+    rig.sometimes("POST /items", 20, Fault::FailAfterEffect(500));
+    rig.sometimes("GET /items", 30, Fault::FailBeforeEffect(503));
+    rig.sometimes("GET /items", 10, Fault::Unreadable2xx);
+}
+
+/// The name of what a line of `sweep --list` is about, and whether it says why.
+fn owed(line: &str) -> Option<(String, bool)> {
+    let (_, rest) = line.split_once(" ago by step ")?;
+    let (step, rest) = rest.split_once(" of run ")?;
+    let (run, why) = rest.split_once("; ").unwrap_or((rest, ""));
+    let end = if step == "outer" { "OUT" } else { "IN" };
+    Some((format!("crash-{run}-{end}"), why.contains("last: ")))
+}
+
+/// How often each name was made.
+fn made(history: &[(Change, String)]) -> BTreeMap<&str, usize> {
+    let mut made = BTreeMap::new();
+    for (change, name) in history {
+        *made.entry(name.as_str()).or_default() += usize::from(*change == Change::Created);
+    }
+    made
+}
+
+#[test]
+fn nothing_is_silent_against_an_api_that_lies() {
+    let kills = number("TESTERD_KILLS", 24);
+    let seed = number("TESTERD_SEED", u64::from(std::process::id()));
+    let began = Instant::now();
+    println!("seed {seed}");
+    let mut chance = Chance(seed);
+    let site = Site::new(SEES, &probe("nested", "100ms"));
+    site.write("specs.toml", SPECS);
+    let strangers = ["crash", "crash-", "crash-0", "crashed-0123456789abc"];
+    for name in strangers {
+        site.rig.seed(name);
+    }
+    lie(&site, seed);
+    for kill in 0..kills {
+        let chapter = usize::try_from(kill * CHAPTERS.len() as u64 / kills).unwrap();
+        let lies = CHAPTERS[chapter];
+        let settings = if lies.cut.is_some() || lies.lower {
+            BLIND
+        } else {
+            SEES
+        };
+        site.configure(settings, &probe("nested", "100ms"));
+        site.rig.lie(lies);
+        // Now and then a proxy before it knows nothing.
+        let away = chance.below(6) == 0;
+        if away {
+            site.rig
+                .fail("DELETE /items/{id}", Fault::FailBeforeEffect(404));
+            site.rig.fail("GET /items", Fault::FailBeforeEffect(404));
+        }
+        live_and_die(&site, &mut chance);
+        if away {
+            site.rig.heal("DELETE /items/{id}");
+            site.rig.heal("GET /items");
+        }
+    }
+    let before = site.owed().len();
+    site.rig.tell_the_truth();
+    site.configure(SEES, &probe("idle", "1h"));
+    assert!(site.rig.is_quiet(LONG));
+    let swept = site.sweep(&[]);
+    judge(&site, &strangers, seed);
+    let owed = site.owed().len();
+    println!(
+        "{kills} kills in {:.0?}: {} creates, {} deletes; {before} owed after the last, {owed} after the truth; sweep ended with {:?}",
+        began.elapsed(),
+        site.rig.created().len(),
+        site.rig.deleted().len(),
+        swept.code,
+    );
+    assert_eq!(swept.code, Some(if owed == 0 { 0 } else { 4 }), "{swept:?}");
+    // Were it not so, the test would prove nothing.
+    assert!(
+        site.rig.created().len() as u64 >= kills,
+        "too little was made"
+    );
+    assert!(before > 0, "nothing was ever owed");
+}
+
+/// What is left, and of whom.
+fn judge(site: &Site, strangers: &[&str], seed: u64) {
+    let history = site.rig.history();
+    let theirs = |name: &str| name.starts_with("theirs-") || strangers.contains(&name);
+    let touched: Vec<_> = history
+        .iter()
+        .filter(|(change, name)| *change == Change::Deleted && theirs(name))
+        .collect();
+    assert!(
+        touched.is_empty(),
+        "seed {seed}: others' things are gone: {touched:?}"
+    );
+    let owed: Vec<_> = site.owed().iter().filter_map(|line| owed(line)).collect();
+    let silent: Vec<_> = owed.iter().filter(|(_, says_why)| !says_why).collect();
+    assert!(
+        silent.is_empty(),
+        "seed {seed}: owed without a word: {silent:?}"
+    );
+    let owed: BTreeSet<_> = owed.into_iter().map(|(name, _)| name).collect();
+    let alive = site.rig.alive();
+    let left: BTreeSet<_> = alive.iter().filter(|name| !theirs(name)).collect();
+    let lost: Vec<_> = left.iter().filter(|name| !owed.contains(**name)).collect();
+    assert!(
+        lost.is_empty(),
+        "seed {seed}: left, and nobody owes it: {lost:?}"
+    );
+    // What was made once, or is inside of nothing that was made twice, is gone.
+    let made = made(&history);
+    let twice = |name: &str| made.get(name).is_some_and(|times| *times > 1);
+    let inner = |name: &str| name.replace("-OUT", "-IN");
+    let stays: Vec<_> = left
+        .iter()
+        .filter(|name| !twice(name) && !twice(&inner(name)))
+        .collect();
+    assert!(
+        stays.is_empty(),
+        "seed {seed}: could have been deleted: {stays:?}; {:?}",
+        site.owed()
+    );
+}

@@ -225,9 +225,10 @@ impl<W: World> Trial<W> {
             }
             left = sweep().until(|| false).await;
         }
-        if self.ending == Ending::Unwritable(true) {
-            // That a delete was sent could not be written: a person has to look.
-            left = forgotten(world, books, left).await;
+        // That a delete was sent could not be written: a person has to look, at one after another.
+        while matches!(self.ending, Ending::Unwritable(_)) && forgets(world, books, &left).await {
+            let journal = books.journal();
+            left = sweep().until(|| journal.owed().iter().any(says_why)).await;
         }
         if !left.is_empty() {
             return Err(format!("still owed: {left:?}"));
@@ -318,21 +319,21 @@ pub(crate) fn all_owed<W: World>(
     }
 }
 
-/// What is still owed when a person has forgotten what says why it is owed, and is not there.
-async fn forgotten<W: World>(world: &W, books: &Books, left: Vec<Owed>) -> Vec<Owed> {
+/// A person forgets what says why it is owed, and is not there; whether there was any.
+async fn forgets<W: World>(world: &W, books: &Books, left: &[Owed]) -> bool {
     let alive = world.alive();
-    let is_there = |owed: &Owed| {
+    let is_there = |owed: &&Owed| {
         alive
             .iter()
             .any(|thing| world.is_owed_by(thing, &owed.record))
     };
-    for owed in left.iter().rev() {
-        let around = |other: &Owed| other.record.parent == Some(owed.id);
-        if !is_there(owed) && (says_why(owed) || left.iter().any(around)) {
-            books.journal().note(owed.id, Note::Settled).await.unwrap();
-        }
+    let mut forgotten = false;
+    for owed in left.iter().filter(|owed| says_why(owed) && !is_there(owed)) {
+        let journal = books.journal();
+        journal.note(owed.id, Note::Settled).await.unwrap();
+        forgotten = true;
     }
-    books.journal().owed()
+    forgotten
 }
 
 /// Of two things with one name none may be guessed at: they stay owed, with what was inside of

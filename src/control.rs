@@ -127,10 +127,10 @@ impl Control {
 async fn serve_one(stream: UnixStream, sweeper: &mpsc::Sender<Request>) -> io::Result<()> {
     let (caller, ours) = (stream.peer_cred()?.uid(), geteuid().as_raw());
     let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = tokio::io::BufReader::new(read.take(LONGEST_LINE));
+    timeout(SAYING, read.read_line(&mut line)).await??;
     let result = if caller == 0 || caller == ours {
-        let mut line = String::new();
-        let mut read = tokio::io::BufReader::new(read.take(LONGEST_LINE));
-        timeout(SAYING, read.read_line(&mut line)).await??;
         pass_on(&line, sweeper).await?
     } else {
         Err(format!(

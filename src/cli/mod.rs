@@ -8,15 +8,16 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Overrides, Sources, Texts, unreadable};
+use crate::config::{Keeping, Overrides, Sources, Texts, unreadable};
 use crate::exporter::log;
 use crate::exporter::report::Form;
 use crate::plan::{self, Plan};
-use crate::service;
+use crate::service::{self, Origin};
 use crate::spec::{NamePattern, Selection, Target};
 use crate::text::visible;
 
@@ -229,6 +230,10 @@ static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Reads the arguments and does what they say.
 pub fn main() -> Exit {
+    // Before anything else: whoever asks for a reload does not know how far the start has come.
+    if std::env::args_os().any(|argument| argument == "serve") {
+        service::keep_hangups();
+    }
     match command() {
         Exit::Done | Exit::Failed if OUTPUT_LOST.load(Ordering::Relaxed) => Exit::Ours,
         exit => exit,
@@ -309,11 +314,14 @@ fn serve(path: &Path, listen: Vec<String>, logging: &Logging) -> Exit {
         listen,
         ..Overrides::default()
     };
-    let (plan, texts) = match compile_texts(path, &overrides) {
+    let (plan, origin) = match compile_texts(path, &overrides) {
         Ok(made) => made,
-        Err(exit) => return exit,
+        // What is owed must not wait for somebody to mend a file.
+        Err(exit) => match service::last_accepted(path, &overrides) {
+            Some(made) => made,
+            None => return exit,
+        },
     };
-    let origin = service::Origin { texts, overrides };
     match logging.install() {
         Ok(log) => service::serve(plan, origin, log),
         Err(exit) => exit,
@@ -421,11 +429,19 @@ fn compile(path: &Path, overrides: &Overrides) -> Result<Plan, Exit> {
 }
 
 /// The same, with what the plan was made from.
-fn compile_texts(path: &Path, overrides: &Overrides) -> Result<(Plan, Texts), Exit> {
+fn compile_texts(path: &Path, overrides: &Overrides) -> Result<(Plan, Origin), Exit> {
     let made = Texts::read(path).and_then(|texts| {
-        let mut plan = Sources::of(&texts, overrides).and_then(plan::compile)?;
+        let folder = texts.folder();
+        let shelf = Keeping::of(&folder);
+        let mut plan = Sources::on(&texts, overrides, &shelf).and_then(plan::compile)?;
         plan.warnings.extend(unreadable(&plan.files));
-        Ok((plan, texts))
+        let origin = Origin {
+            texts: Arc::new(texts),
+            targets: shelf.into_kept(),
+            overrides: overrides.clone(),
+            is_current: true,
+        };
+        Ok((plan, origin))
     });
     let (problems, result) = match made {
         Ok(made) => (made.0.warnings.clone(), Ok(made)),

@@ -8,6 +8,7 @@ mod oauth2;
 mod settings;
 mod shelf;
 mod sources;
+pub mod state_dir;
 mod targets;
 mod transport;
 
@@ -22,12 +23,15 @@ use crate::event::StateRule;
 use crate::spec::{Selection, Target};
 use crate::text::At;
 
-pub use shelf::{Bare, File, Folder, Seen, Shelf};
+pub use shelf::{Bare, File, Folder, Keeping, Kept, Seen, Shelf};
 pub use sources::{Source, Sources, Texts, unreadable};
 
 /// The port that `serve` listens on when nothing says otherwise. Not yet registered in the
 /// Prometheus project's list of default port allocations.
 pub const DEFAULT_PORT: u16 = 10061;
+
+/// Where the journal lies when nothing says otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/testerd";
 
 /// Names begin with the instance and hold at most 40 characters, see [`Settings::instance`].
 pub const LONGEST_INSTANCE: usize = 24;

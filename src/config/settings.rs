@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::shelf::{Seen, Shelf};
 use super::{
-    DEFAULT_PORT, LONGEST_INSTANCE, Overrides, Param, Patience, Probe, Settings, default_instance,
+    DEFAULT_PORT, DEFAULT_STATE_DIR, LONGEST_INSTANCE, Overrides, Param, Patience, Probe, Settings,
+    default_instance,
 };
 use crate::event::StateRule;
 use crate::spec::{NamePattern, Selection};
@@ -78,7 +79,7 @@ impl Settings {
             listen: vec![format!("127.0.0.1:{DEFAULT_PORT}")],
             instance: default_instance(),
             concurrency: 10,
-            state_dir: PathBuf::from("/var/lib/testerd"),
+            state_dir: PathBuf::from(DEFAULT_STATE_DIR),
             patience: Patience {
                 settle: Duration::from_secs(30),
                 stuck_after: Duration::from_secs(3600),

@@ -1,9 +1,12 @@
 //! Where the files are that a configuration names by patterns, and whether they have changed.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
 
 use crate::text::{At, Problem};
 
@@ -68,6 +71,53 @@ impl Shelf for Folder {
                 text: read(&path),
             });
         }
+        Ok(files)
+    }
+}
+
+/// Files as they were when they were read: each pattern with what it meant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Kept(BTreeMap<String, Vec<(String, String)>>);
+
+impl Shelf for Kept {
+    fn files(&self, pattern: &str) -> Result<Vec<File>, String> {
+        let files = self.0.get(pattern).into_iter().flatten().cloned();
+        let file = |(name, text)| File {
+            name,
+            text: Ok(text),
+        };
+        Ok(files.map(file).collect())
+    }
+}
+
+/// Gives what another shelf gives, and keeps it.
+pub struct Keeping<'a> {
+    on: &'a dyn Shelf,
+    kept: RefCell<Kept>,
+}
+
+impl<'a> Keeping<'a> {
+    /// Nothing was read yet.
+    #[must_use]
+    pub fn of(on: &'a dyn Shelf) -> Self {
+        let kept = RefCell::default();
+        Self { on, kept }
+    }
+
+    /// All that could be read.
+    #[must_use]
+    pub fn into_kept(self) -> Kept {
+        self.kept.into_inner()
+    }
+}
+
+impl Shelf for Keeping<'_> {
+    fn files(&self, pattern: &str) -> Result<Vec<File>, String> {
+        let files = self.on.files(pattern)?;
+        let texts = files.iter();
+        let texts = texts.filter_map(|file| Some((file.name.clone(), file.text.as_ref().ok()?)));
+        let texts = texts.map(|(name, text)| (name, text.clone())).collect();
+        self.kept.borrow_mut().0.insert(pattern.to_owned(), texts);
         Ok(files)
     }
 }

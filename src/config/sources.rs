@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::shelf::{Bare, File, Folder, Shelf, read};
 use super::{Overrides, Settings};
 use crate::text::{NamedFile, Notes, Problem, Table, parse};
@@ -41,12 +43,14 @@ pub struct Source {
 
 /// The texts of a configuration: what it says itself, and its spec files. Targets files are not
 /// among them, so that a change of those can be taken on alone.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Texts {
+    #[serde(skip)]
     path: PathBuf,
     config: String,
     specs: Vec<(String, String)>,
     /// What is wrong with the spec files' paths.
+    #[serde(skip)]
     problems: Vec<Problem>,
 }
 
@@ -93,6 +97,15 @@ impl Texts {
         }
     }
 
+    /// The same texts as those of this file, when they were kept without its path.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            ..self
+        }
+    }
+
     /// The configuration file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -132,9 +145,21 @@ impl Sources {
     /// # Errors
     /// As [`Self::load`].
     pub fn of(texts: &Texts, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
+        Self::on(texts, overrides, &texts.folder())
+    }
+
+    /// What these texts say, with the targets files of a shelf.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn on(
+        texts: &Texts,
+        overrides: &Overrides,
+        shelf: &dyn Shelf,
+    ) -> Result<Self, Vec<Problem>> {
         let name = texts.path.display().to_string();
         let folder = texts.folder();
-        let mut sources = Self::from_texts(&name, &texts.config, overrides, &folder)?;
+        let mut sources = Self::from_texts(&name, &texts.config, overrides, shelf)?;
         let state_dir = folder.path(&sources.settings.state_dir);
         sources.settings.state_dir = state_dir;
         sources

@@ -102,9 +102,11 @@ async fn landing(State(site): State<Arc<Site>>) -> Response {
     let ours = Arc::clone(&site);
     let page = Shared::get(&site.landing, move || {
         let entries = ours.history.snapshot();
+        let refused = !ours.metrics.is_config_current();
         let page = page::render(
             entries.as_deref(),
             &ours.history.blind(),
+            refused,
             ours.last_scrape(),
             SystemTime::now(),
         );

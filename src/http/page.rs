@@ -25,19 +25,20 @@ td:nth-child(6),td:nth-last-child(-n+2){white-space:nowrap}\
 pub(super) fn render(
     entries: Option<&[Entry]>,
     blind: &[BlindSearch],
+    refused: bool,
     last_scrape: Option<SystemTime>,
     now: SystemTime,
 ) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
-    let _ = write(&mut page, entries, blind, last_scrape, now);
+    let _ = write(&mut page, entries, (blind, refused), last_scrape, now);
     page
 }
 
 fn write(
     page: &mut String,
     entries: Option<&[Entry]>,
-    blind: &[BlindSearch],
+    (blind, refused): (&[BlindSearch], bool),
     last_scrape: Option<SystemTime>,
     now: SystemTime,
 ) -> fmt::Result {
@@ -52,6 +53,12 @@ fn write(
          <a href=\"-/ready\">ready</a></p>\n",
         last_scrape.map_or_else(String::new, |at| format!(" (scraped {})", ago(at, now))),
     )?;
+    if refused {
+        page.push_str(
+            "<p class=\"error\">The configuration that was read last was refused: the one before is \
+             running. The log and <code>testerd check</code> say why.</p>\n",
+        );
+    }
     for search in blind {
         writeln!(
             page,

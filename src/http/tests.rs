@@ -309,7 +309,13 @@ fn the_page_shows_the_last_runs() {
     }
     let entries = history.snapshot().unwrap();
     let at = entries[0].last.as_ref().unwrap().at;
-    let page = page::render(Some(&entries), &[], Some(at), at + Duration::from_secs(65));
+    let page = page::render(
+        Some(&entries),
+        &[],
+        false,
+        Some(at),
+        at + Duration::from_secs(65),
+    );
     let body = page.split_once("<body>").unwrap().1;
     insta::assert_snapshot!(body.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }

@@ -105,7 +105,7 @@ impl DiskJournal {
             let folder = dir.path().to_owned();
             move |source| OpenError::of(&folder, source)
         };
-        let (writes, waiting) = mpsc::sync_channel(QUEUE);
+        let (asked, waiting) = mpsc::sync_channel(QUEUE);
         let (known, counted) = (Arc::clone(&store), Arc::clone(&replaced));
         let writer = Writer::new(dir, (lock, owner), opened, known, counted)?;
         let thread = std::thread::Builder::new()
@@ -117,7 +117,7 @@ impl DiskJournal {
             replaced,
             path,
             store,
-            writes: Some(writes),
+            writes: Some(asked),
             thread: Some(thread),
         })
     }

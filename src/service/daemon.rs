@@ -1,7 +1,7 @@
 //! The daemon: what is started in which order, and the order of stopping.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::reload::{Origin, Reloader, Ways};
-use super::{Signals, failed, notify, run_folders, tester};
+use super::{Asked, Signals, accepted, failed, notify, run_folders, tester};
 use crate::cli::Exit;
+use crate::config::Settings;
 use crate::control::Control;
 use crate::demo::Targets;
-use crate::event::{Exporter, Exporters};
+use crate::event::{Event, Exporter, Exporters};
 use crate::exporter::history::History;
 use crate::exporter::log::Log;
 use crate::exporter::metrics::Metrics;
@@ -102,26 +103,37 @@ pub(super) async fn serving(plan: Plan, dropped: Dropped, beside: Beside) -> Exi
         Beside::Files(_) => signals.hangup.take(),
         Beside::Targets(_) => None,
     };
+    let is_service = hangup.is_some();
+    let is_current = match &beside {
+        Beside::Files(origin) => origin.is_current,
+        Beside::Targets(_) => true,
+    };
     let mut spine = Spine::start(plan, ground, dropped, (beside, hangup));
     info!(
         addresses = addresses.join(" "),
         specs, owed, "testerd is running"
     );
-    let status = format!("{specs} specs");
+    let status = if is_current {
+        format!("{specs} specs")
+    } else {
+        "the configuration was refused: the one before is running".to_owned()
+    };
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 
-    tokio::select! {
-        () = signals.next() => {}
+    let asked = tokio::select! {
+        asked = signals.next() => asked,
         ended = spine.tasks.join_next() => return broken(ended),
-    }
+    };
+    // Somebody at a terminal waits for nobody's scrape, and nobody scrapes a demo in earnest.
+    let is_patient = is_service && asked == Asked::Terminate;
     notify(&[NotifyState::Stopping]);
     info!(
         ?grace,
         "stopping: runs are cancelled and cleaned up; a second signal exits at once"
     );
     tokio::select! {
-        exit = spine.stop(Instant::now() + grace) => exit,
-        () = signals.next() => Exit::SecondSignal,
+        exit = spine.stop(Instant::now() + grace, is_patient) => exit,
+        _ = signals.next() => Exit::SecondSignal,
     }
 }
 
@@ -182,6 +194,7 @@ impl Spine {
                 tasks.spawn(async move { Ended::Server(targets.serve(end).await) });
             }
             (Beside::Files(origin), Some(hangup)) => {
+                begin_with(&origin, &settings, &ways.exporters);
                 let reloader = Reloader::new(origin, &settings, hangup, ways);
                 let (end, cut) = (last.clone(), stop.cancel.clone());
                 tasks.spawn(async move {
@@ -219,7 +232,7 @@ impl Spine {
     }
 
     /// Schedule and runs first, then sweeper and pages, so that one more scrape sees how it ended.
-    async fn stop(&mut self, deadline: Instant) -> Exit {
+    async fn stop(&mut self, deadline: Instant, is_patient: bool) -> Exit {
         self.stop.cancel.cancel();
         match self.tasks.join_next().await {
             Some(Ok(Ended::Tester(0))) => {}
@@ -232,7 +245,9 @@ impl Spine {
             ended => return broken(ended),
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        self.site.wait_for_scrape(left).await;
+        if is_patient {
+            self.site.wait_for_scrape(left).await;
+        }
         self.last.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if !matches!(
@@ -258,6 +273,21 @@ impl Spine {
             );
         }
     }
+}
+
+/// Keeps what was accepted just now, or says that it is what was accepted before.
+fn begin_with(origin: &Origin, settings: &Settings, exporters: &Exporters) {
+    if origin.is_current {
+        return accepted::keep(&settings.state_dir, origin);
+    }
+    error!(
+        file = %origin.texts.path().display(),
+        "the configuration was refused: the one that was accepted last is running until a good one is read; `testerd check` tells what is wrong"
+    );
+    exporters.export(&Event::ConfigRead {
+        accepted: false,
+        at: SystemTime::now(),
+    });
 }
 
 /// Feeds systemd's watchdog from the scheduler loop, at half the time it allows.

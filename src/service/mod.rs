@@ -3,23 +3,29 @@
 //! A spine of few tasks, each awaited; one that ends early ends the process, so that systemd
 //! restarts it instead of leaving it half alive.
 
+mod accepted;
 mod daemon;
 mod online;
 mod once;
 mod reload;
 mod run_folders;
+mod signals;
 mod sweep;
 
+use std::ffi::OsStr;
 use std::future::Future;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+pub use accepted::last_accepted;
 pub use online::online;
 pub use reload::Origin;
 pub use sweep::{Orphans, Wish, orphans, sweep};
@@ -39,6 +45,8 @@ use crate::plan::{self, Plan};
 use crate::runner::{Runner, Searches, Stop};
 use crate::tester::{Tester, Work};
 use daemon::Beside;
+pub use signals::keep_hangups;
+use signals::{Asked, Signals};
 
 /// An installed log and the count of its lost lines.
 pub type Logging = (Guard, Dropped);
@@ -142,9 +150,22 @@ fn tester(plan: &Plan, exporters: Exporters, journal: Arc<dyn Journal>, stop: St
 
 /// Tells systemd; without it, nothing happens.
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Some(path) = std::env::var_os("NOTIFY_SOCKET")
+        && let Err(error) = send(&path, states)
+    {
         warn!(error = %error, "cannot notify systemd");
     }
+}
+
+/// To a socket in the file system, or with `@` before its name in the abstract namespace.
+fn send(path: &OsStr, states: &[NotifyState<'_>]) -> std::io::Result<()> {
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(path)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to_addr(text.as_bytes(), &address).map(|_| ())
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Exit {
@@ -180,43 +201,4 @@ fn runtime() -> std::io::Result<Runtime> {
         .enable_all()
         .event_interval(16)
         .build()
-}
-
-/// SIGTERM and SIGINT. SIGHUP must not end by accident what does not listen to it.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Option<Signal>,
-    /// Listened to so that a file that grows beyond its limit is an error and not the end.
-    _file_size: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: Some(signal(SignalKind::hangup())?),
-            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
-        })
-    }
-
-    /// Waits for the next one that means to stop.
-    async fn next(&mut self) {
-        loop {
-            let hangup = async {
-                match &mut self.hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = hangup => {
-                    warn!("SIGHUP changes nothing: there is no configuration to read again");
-                }
-            }
-        }
-    }
 }

@@ -97,11 +97,11 @@ async fn until_signals<T>(
     tokio::pin!(work);
     tokio::select! {
         ended = &mut work => return Some(ended),
-        () = signals.next() => stop.cancel.cancel(),
+        _ = signals.next() => stop.cancel.cancel(),
     }
     tokio::select! {
         ended = &mut work => Some(ended),
-        () = signals.next() => None,
+        _ = signals.next() => None,
     }
 }
 

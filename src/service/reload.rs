@@ -15,8 +15,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
-use super::{notify, work};
-use crate::config::{Overrides, Seen, Settings, Sources, Texts, unreadable};
+use super::signals::take_hangup;
+use super::{accepted, notify, work};
+use crate::config::{Keeping, Kept, Overrides, Seen, Settings, Sources, Texts, unreadable};
 use crate::event::{Event, Exporters};
 use crate::plan::{self, Plan};
 use crate::spec::Target;
@@ -34,9 +35,13 @@ const MOST_PROBLEMS: usize = 20;
 /// What a plan was made from.
 pub struct Origin {
     /// What was read.
-    pub texts: Texts,
+    pub texts: Arc<Texts>,
+    /// The targets files as they were.
+    pub targets: Kept,
     /// What the command line says.
     pub overrides: Overrides,
+    /// Whether this is what lies on the disk. If it was refused there, this is what was accepted last.
+    pub is_current: bool,
 }
 
 /// Where a new plan goes.
@@ -80,6 +85,10 @@ impl Reloader {
         // As they were at the last look.
         let mut last = self.tried.clone();
         let mut next = Instant::now() + LOOK;
+        if take_hangup() {
+            // It came while this process was starting, perhaps after the files were read.
+            self.reload(true).await;
+        }
         loop {
             tokio::select! {
                 biased;
@@ -87,7 +96,7 @@ impl Reloader {
                 () = sleep_until(next) => {
                     let now = self.look().await.unwrap_or_else(|| last.clone());
                     if now != self.tried && now == last {
-                        self.reload(false).await;
+                        self.follow(&now).await;
                     }
                     last = now;
                     next = Instant::now() + LOOK;
@@ -104,6 +113,18 @@ impl Reloader {
         let (tried, origin) = (self.tried.clone(), self.origin.clone());
         let look = spawn_blocking(move || tried.again(&origin.texts.folder()));
         look.await.ok()
+    }
+
+    /// Takes other targets files on. If the configuration was refused, they may be why.
+    async fn follow(&mut self, now: &Seen) {
+        if self.origin.is_current {
+            return self.reload(false).await;
+        }
+        self.reload(true).await;
+        if !self.origin.is_current {
+            self.reload(false).await;
+            self.tried = now.clone();
+        }
     }
 
     /// Reads again, everything or only the targets files, and takes it on if nothing is wrong.
@@ -139,6 +160,11 @@ impl Reloader {
                 tell(&unreadable(&plan.files));
                 self.origin = read.origin;
                 let specs = plan.scheduled.len();
+                let (folder, origin) = (plan.settings.state_dir.clone(), self.origin.clone());
+                let keep = move || accepted::keep(&folder, &origin);
+                if self.origin.is_current && spawn_blocking(keep).await.is_err() {
+                    error!("keeping the configuration broke");
+                }
                 // Whoever is stopping takes nothing on, and nobody asks any more.
                 self.take_on(plan).await;
                 self.ended(Some(specs));
@@ -161,45 +187,52 @@ impl Reloader {
     /// Tells whether it was taken on, and with how many specs.
     fn ended(&self, specs: Option<usize>) {
         self.ways.exporters.export(&Event::ConfigRead {
-            accepted: specs.is_some(),
+            accepted: specs.is_some() && self.origin.is_current,
             at: SystemTime::now(),
         });
         let status = match specs {
-            Some(specs) => format!("{specs} specs"),
-            None => "the configuration was refused: the one before is running".to_owned(),
+            Some(specs) if self.origin.is_current => format!("{specs} specs"),
+            _ => "the configuration was refused: the one before is running".to_owned(),
         };
         notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 }
 
 fn read(origin: Arc<Origin>, running: &BTreeMap<String, Arc<Target>>, everything: bool) -> Read {
-    let mut origin = origin;
-    if everything {
-        match Texts::read(origin.texts.path()) {
-            Ok(texts) => {
-                origin = Arc::new(Origin {
-                    texts,
-                    overrides: origin.overrides.clone(),
-                });
-            }
-            Err(problems) => {
-                return Read {
-                    origin,
-                    seen: None,
-                    plan: Err(problems),
-                };
-            }
-        }
-    }
-    let (seen, plan) = match Sources::of(&origin.texts, &origin.overrides) {
-        Ok(mut sources) => {
-            sources.settings.remember(running);
-            let seen = sources.settings.targets_files.clone();
-            (Some(seen), plan::compile(sources))
-        }
-        Err(problems) => (None, Err(problems)),
+    let refused = |origin, seen, problems| Read {
+        origin,
+        seen,
+        plan: Err(problems),
     };
-    Read { origin, seen, plan }
+    let texts = if everything {
+        match Texts::read(origin.texts.path()) {
+            Ok(texts) => Arc::new(texts),
+            Err(problems) => return refused(origin, None, problems),
+        }
+    } else {
+        Arc::clone(&origin.texts)
+    };
+    let folder = texts.folder();
+    let shelf = Keeping::of(&folder);
+    let mut sources = match Sources::on(&texts, &origin.overrides, &shelf) {
+        Ok(sources) => sources,
+        Err(problems) => return refused(origin, None, problems),
+    };
+    sources.settings.remember(running);
+    let seen = sources.settings.targets_files.clone();
+    match plan::compile(sources) {
+        Ok(plan) => Read {
+            origin: Arc::new(Origin {
+                texts,
+                targets: shelf.into_kept(),
+                overrides: origin.overrides.clone(),
+                is_current: everything || origin.is_current,
+            }),
+            seen: Some(seen),
+            plan: Ok(plan),
+        },
+        Err(problems) => refused(origin, Some(seen), problems),
+    }
 }
 
 /// What cannot change while the process lives.
@@ -292,8 +325,10 @@ mod tests {
         write("specs.toml", NOTHING);
         let config = format!("[tester]\nspecs = [\"specs.toml\"]\n{config}");
         let origin = Origin {
-            texts: Texts::read(&write("testerd.toml", &config)).unwrap(),
+            texts: Arc::new(Texts::read(&write("testerd.toml", &config)).unwrap()),
+            targets: Kept::default(),
             overrides: Overrides::default(),
+            is_current: true,
         };
         let read = read(Arc::new(origin), before, false);
         read.plan

@@ -124,7 +124,7 @@ fn state(folder: &Path, instance: Option<&str>) -> Result<State, OpenError> {
     Ok(match owed.len() {
         0 => State::Owes(0),
         _ if owed.iter().any(is_other) => State::OtherInstance,
-        owes => State::Owes(owes),
+        count => State::Owes(count),
     })
 }
 

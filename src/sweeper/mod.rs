@@ -184,16 +184,16 @@ impl Sweeper {
                 continue;
             }
             let pace = work.paces.entry(id).or_default();
-            let place = Place {
+            let room = Place {
                 target: record.target.clone(),
                 asked: work.asked.contains_key(&id),
             };
-            let on_target = work.busy.values().filter(|other| **other == place).count();
+            let on_target = work.busy.values().filter(|other| **other == room).count();
             if !pace.is_due() || on_target >= PER_TARGET || !wanted(id) {
                 continue;
             }
             pace.begin();
-            work.busy.insert(id, place);
+            work.busy.insert(id, room);
             let target = self.targets.get(&record.target).cloned();
             let (runner, cancel) = (self.runner.clone(), work.cancel.clone());
             let hands = work.persons.remove(&id);

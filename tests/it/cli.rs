@@ -229,7 +229,7 @@ fn check_says_what_a_plan_costs() {
     ok: 3 of 3 specs, 3 variants scheduled by 1 probe on 1 target
       runs per hour         180
       requests per second   0.1 at most
-      series                246 (limit 200000)
+      series                247 (limit 200000)
       longest wait          none: each target has a place for each of its runs
       longest teardown      0s
       stop timeout          0s lets every teardown end; stop_grace is 5m

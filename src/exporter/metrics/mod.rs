@@ -100,6 +100,12 @@ impl Metrics {
         (owed.damaged, owed.replaced) = (damaged, replaced);
     }
 
+    /// Whether the configuration that was read last is the one that runs.
+    #[must_use]
+    pub fn is_config_current(&self) -> bool {
+        lock(&self.config).0
+    }
+
     fn owed(&self) -> MutexGuard<'_, Owing> {
         lock(&self.owed)
     }

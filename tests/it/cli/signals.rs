@@ -99,3 +99,88 @@ fn a_single_run_says_what_it_left_behind() {
     );
     assert!(err.contains(&expected), "{err}");
 }
+
+/// Whoever asks for a reload does not know how far the start has come. What comes before the first
+/// instruction nobody can catch, so it is asked once the process has said something to systemd's
+/// stand-in; a hundred at once are no more than one.
+#[test]
+fn a_hangup_never_ends_a_daemon() {
+    let rig = Rig::start();
+    let folder = Folder::new(&rig.url(), &hangs());
+    let name = format!("testerd-test-{}-hangup", std::process::id());
+    let systemd = Systemd::new(&name);
+    for _ in 0..10 {
+        let mut command = systemd.serve(&folder, &format!("@{name}"));
+        let child = command.spawn().unwrap();
+        systemd.hears("READY=1");
+        for _ in 0..100 {
+            signal(&child, Signal::HUP);
+        }
+        systemd.hears("RELOADING=1");
+        signal(&child, Signal::TERM);
+        systemd.hears("STOPPING=1");
+        let output = ended(child);
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+/// A socket that stands in for systemd's.
+struct Systemd(std::os::unix::net::UnixDatagram);
+
+impl Systemd {
+    fn new(name: &str) -> Self {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        Self(socket)
+    }
+
+    fn serve(&self, folder: &Folder, at: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_testerd"));
+        command.args(["serve", "--web.listen-address=127.0.0.1:0", "--config.file"]);
+        command.arg(folder.config()).env("NOTIFY_SOCKET", at);
+        command.stderr(std::process::Stdio::piped());
+        command
+    }
+
+    fn hears(&self, wanted: &str) {
+        let mut text = [0; 4096];
+        loop {
+            let length = self.0.recv(&mut text).expect(wanted);
+            let said = String::from_utf8_lossy(&text[..length]);
+            if said.lines().any(|line| line == wanted) {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn systemd_is_told_wherever_its_socket_is() {
+    let rig = Rig::start();
+    let folder = Folder::new(&rig.url(), &hangs());
+    let id = std::process::id();
+    for name in [
+        format!("testerd-test-{id}"),
+        format!("testerd/test with blank-{id}"),
+    ] {
+        let systemd = Systemd::new(&name);
+        let child = systemd.serve(&folder, &format!("@{name}")).spawn().unwrap();
+        systemd.hears("READY=1");
+        signal(&child, Signal::TERM);
+        systemd.hears("STOPPING=1");
+        ended(child);
+    }
+    let path = folder.config().with_extension("socket");
+    let systemd = Systemd(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    systemd.0.set_read_timeout(Some(LONG)).unwrap();
+    let child = systemd
+        .serve(&folder, path.to_str().unwrap())
+        .spawn()
+        .unwrap();
+    systemd.hears("READY=1");
+    signal(&child, Signal::TERM);
+    ended(child);
+}

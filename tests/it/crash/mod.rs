@@ -4,6 +4,7 @@
 //! Nothing is judged by the clock. What is waited for is asked for again and again; what lies on
 //! the target is read from the rig's books, what is owed from `testerd sweep --list`.
 
+mod accepted;
 mod chance;
 mod change;
 mod kills;

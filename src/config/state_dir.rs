@@ -11,12 +11,11 @@ use crate::text::{Raw, Table, parse};
 #[must_use]
 pub fn candidates(path: &Path) -> Vec<PathBuf> {
     let text = read(path).unwrap_or_default();
-    let said = match parse("", &text) {
-        Ok(document) => of_table(&document),
-        Err(_) => {
-            let mut lines = text.lines();
-            lines.find_map(|line| of_table(&parse("", line).ok()?))
-        }
+    let said = if let Ok(document) = parse("", &text) {
+        of_table(&document)
+    } else {
+        let mut lines = text.lines();
+        lines.find_map(|line| of_table(&parse("", line).ok()?))
     };
     if let Some(said) = said {
         return vec![Folder::of(path).path(&said)];

@@ -250,6 +250,10 @@ impl Journal for DiskJournal {
 }
 
 /// Takes the lock of the directory, or says who has it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a journal is opened before anything runs, or on the writing thread"
+)]
 fn lock(dir: &StateDir, owner: &str) -> Result<File, OpenError> {
     let mut tried = 0;
     loop {

@@ -159,7 +159,8 @@ fn notify(states: &[NotifyState<'_>]) {
 
 /// To a socket in the file system, or with `@` before its name in the abstract namespace.
 fn send(path: &OsStr, states: &[NotifyState<'_>]) -> std::io::Result<()> {
-    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let lines: Vec<_> = states.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n");
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(path)?,

@@ -73,9 +73,9 @@ pub(super) async fn running(plan: Plan, form: Form) -> Exit {
     if left.is_empty() {
         // Its files are closed before they are removed.
         drop(journal);
-        run_folders::discard(&folder)
-            .iter()
-            .for_each(|line| complain(line));
+        if let Some(line) = run_folders::discard(&folder) {
+            complain(&line);
+        }
     } else {
         left.iter().for_each(tell_owed);
         say_where(&folder);

@@ -75,9 +75,9 @@ async fn carry_out(settings: &Settings, wish: Wish) -> Exit {
         Err(error) => return cannot("cannot open the journal", &error),
     };
     if run_folders::is_one(folder) {
-        run_folders::discard(folder)
-            .iter()
-            .for_each(|line| complain(line));
+        if let Some(line) = run_folders::discard(folder) {
+            complain(&line);
+        }
         return exit;
     }
     let others = match wish {
@@ -106,13 +106,15 @@ async fn in_run_folders(settings: &Settings) -> Exit {
                 Err(error) => exit = cannot("cannot open the journal", &error),
             },
             _ => {
-                one.line().iter().for_each(|line| complain(line));
+                if let Some(line) = one.line() {
+                    complain(&line);
+                }
                 continue;
             }
         }
-        run_folders::discard(&one.folder)
-            .iter()
-            .for_each(|line| complain(line));
+        if let Some(line) = run_folders::discard(&one.folder) {
+            complain(&line);
+        }
     }
     exit
 }

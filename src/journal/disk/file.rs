@@ -144,8 +144,7 @@ pub(super) fn examine(path: &Path) -> Result<Vec<Replayed>, OpenError> {
 /// cannot write, and then every arm fails.
 fn check_parts(dir: &StateDir, path: &Path) -> Result<(), OpenError> {
     let may_write = |path: &Path| match accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::NOENT) => Ok(()),
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(rustix::io::Errno::ACCESS) => Err(match path.symlink_metadata() {
             Ok(file) => dir.not_writable(path, &file),
             Err(error) => OpenError::of(path, error),

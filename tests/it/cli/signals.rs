@@ -110,7 +110,7 @@ fn a_hangup_never_ends_a_daemon() {
     let name = format!("testerd-test-{}-hangup", std::process::id());
     let systemd = Systemd::new(&name);
     for _ in 0..10 {
-        let mut command = systemd.serve(&folder, &format!("@{name}"));
+        let mut command = Systemd::serve(&folder, &format!("@{name}"));
         let child = command.spawn().unwrap();
         systemd.hears("READY=1");
         for _ in 0..100 {
@@ -137,7 +137,7 @@ impl Systemd {
         Self(socket)
     }
 
-    fn serve(&self, folder: &Folder, at: &str) -> std::process::Command {
+    fn serve(folder: &Folder, at: &str) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_testerd"));
         command.args(["serve", "--web.listen-address=127.0.0.1:0", "--config.file"]);
         command.arg(folder.config()).env("NOTIFY_SOCKET", at);
@@ -167,7 +167,9 @@ fn systemd_is_told_wherever_its_socket_is() {
         format!("testerd/test with blank-{id}"),
     ] {
         let systemd = Systemd::new(&name);
-        let child = systemd.serve(&folder, &format!("@{name}")).spawn().unwrap();
+        let child = Systemd::serve(&folder, &format!("@{name}"))
+            .spawn()
+            .unwrap();
         systemd.hears("READY=1");
         signal(&child, Signal::TERM);
         systemd.hears("STOPPING=1");
@@ -176,8 +178,7 @@ fn systemd_is_told_wherever_its_socket_is() {
     let path = folder.config().with_extension("socket");
     let systemd = Systemd(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
     systemd.0.set_read_timeout(Some(LONG)).unwrap();
-    let child = systemd
-        .serve(&folder, path.to_str().unwrap())
+    let child = Systemd::serve(&folder, path.to_str().unwrap())
         .spawn()
         .unwrap();
     systemd.hears("READY=1");

@@ -54,17 +54,17 @@ type Edit = (&'static str, fn(&Site));
 /// What people do to their files.
 const EDITS: [Edit; 8] = [
     ("no TOML", |site| {
-        site.edit("testerd.toml", "[target.rig]", "[target.rig")
+        site.edit("testerd.toml", "[target.rig]", "[target.rig");
     }),
     ("an unknown key", |site| {
-        site.edit("testerd.toml", "[target.rig]", "[target.rig]\noops = 1")
+        site.edit("testerd.toml", "[target.rig]", "[target.rig]\noops = 1");
     }),
     ("emptied", |site| site.write("testerd.toml", "")),
     ("no list of specs", |site| {
-        site.edit("testerd.toml", "\"specs.toml\"", "\"none.toml\"")
+        site.edit("testerd.toml", "\"specs.toml\"", "\"none.toml\"");
     }),
     ("a spec that is no TOML", |site| {
-        site.write("specs.toml", "[[spec")
+        site.write("specs.toml", "[[spec");
     }),
     ("a spec that is gone", |site| {
         std::fs::remove_file(site.path("specs.toml")).unwrap();

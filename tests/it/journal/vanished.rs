@@ -110,16 +110,16 @@ const ACTS: [Act; 17] = [
     ("the file removed", |used| remove(used, &["journal.db"])),
     ("the log removed", |used| remove(used, &["journal.db-wal"])),
     ("the index removed", |used| {
-        remove(used, &["journal.db-shm"])
+        remove(used, &["journal.db-shm"]);
     }),
     ("the mark removed", |used| {
-        remove(used, &["journal.db-mark"])
+        remove(used, &["journal.db-mark"]);
     }),
     ("the lock removed", |used| remove(used, &["lock"])),
     ("the file emptied", |used| cut(&used.file("journal.db"), 0)),
     ("the file cut", |used| cut(&used.file("journal.db"), 1000)),
     ("the log emptied", |used| {
-        cut(&used.file("journal.db-wal"), 0)
+        cut(&used.file("journal.db-wal"), 0);
     }),
     ("the log cut", |used| {
         let length = used.file("journal.db-wal").metadata().unwrap().len();

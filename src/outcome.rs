@@ -4,6 +4,7 @@
 //! expectation means in `action`; here are only the words they choose from.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::secret::Redactor;
 
@@ -292,6 +293,8 @@ pub struct Failure {
     pub effect: Effect,
     /// What was waited for has not come yet: with `poll` this is no end.
     pub not_yet: bool,
+    /// How long the target wants to be left alone before it is asked again (`Retry-After`).
+    pub pause: Option<Duration>,
 }
 
 impl Failure {
@@ -304,7 +307,14 @@ impl Failure {
             quotes,
             effect: Effect::Unknown,
             not_yet: false,
+            pause: None,
         }
+    }
+
+    /// The same; the target wants to be left alone for so long.
+    #[must_use]
+    pub fn after(self, pause: Option<Duration>) -> Self {
+        Self { pause, ..self }
     }
 
     /// The same; its message quotes nobody.

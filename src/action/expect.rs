@@ -1,9 +1,10 @@
 //! What an HTTP answer should be, and how it is not.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName};
 use regex::Regex;
 use serde_json::Value;
@@ -174,6 +175,16 @@ impl Reply {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
+    /// How long the target wants to be left alone (RFC 9110, 10.2.3).
+    fn retry_after(&self) -> Option<Duration> {
+        let text = self.header(&RETRY_AFTER)?;
+        if let Ok(seconds) = text.trim().parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let when = httpdate::parse_http_date(&text).ok()?;
+        when.duration_since(SystemTime::now()).ok()
+    }
+
     /// How the body begins.
     pub(crate) fn excerpt(&self) -> String {
         match excerpt(&self.text()) {
@@ -263,7 +274,8 @@ impl Expectation {
             let expected: Vec<_> = self.status.iter().map(|s| s.describe()).collect();
             let short = format!("status is {status}, expected {}", expected.join(" or "));
             let what = format!("{short}; {}", reply.excerpt());
-            return Err(Failure::new(reply.reason, what).in_short(short));
+            let failure = Failure::new(reply.reason, what).in_short(short);
+            return Err(failure.after(reply.retry_after()));
         }
         for (name, expected) in &self.header {
             check_header(

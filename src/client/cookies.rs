@@ -40,9 +40,9 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    /// Adds what belongs to this request; a `cookie` header of its own is left as it is.
+    /// Adds what belongs to this request, behind a `cookie` header of its own, whose names win.
     pub(super) fn add(&self, endpoint: &Endpoint, uri: &Uri, headers: &mut HeaderMap) {
-        if self.jar.iter_any().next().is_none() || headers.contains_key(COOKIE) {
+        if self.jar.iter_any().next().is_none() {
             return;
         }
         let Some(url) = url(endpoint, uri) else {
@@ -51,12 +51,20 @@ impl Cookies {
         let mut cookies = self.jar.matches(&url);
         // The more specific first (5.4); by name, so that equal requests are equal.
         cookies.sort_by_key(|cookie| (usize::MAX - cookie.path.len(), cookie.name().to_owned()));
-        let pairs: Vec<_> = cookies
-            .iter()
+        let own = headers.get_all(COOKIE).iter();
+        let own: Vec<_> = own
+            .filter_map(|own| own.to_str().ok().map(str::to_owned))
+            .collect();
+        let is_own = |name: &str| {
+            let mut pairs = own.iter().flat_map(|own| own.split(';'));
+            pairs.any(|pair| pair.split('=').next().map(str::trim) == Some(name))
+        };
+        let ours = cookies.iter().filter(|cookie| !is_own(cookie.name()));
+        let ours: Vec<_> = ours
             .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
             .collect();
-        if let (false, Ok(mut value)) = (pairs.is_empty(), HeaderValue::try_from(pairs.join("; ")))
-        {
+        let pairs = [own.as_slice(), ours.as_slice()].concat().join("; ");
+        if let (false, Ok(mut value)) = (ours.is_empty(), HeaderValue::try_from(pairs)) {
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
         }
@@ -227,6 +235,27 @@ mod tests {
         ];
         for (set, from, to, expected) in rows {
             assert_eq!(sent(set, from, to), expected, "{set:?} {from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_its_own_is_sent_beside_them() {
+        for (own, sent) in [
+            ("b=9", "b=9; a=1"),
+            ("a=9", "a=9"),
+            ("b=9; c=8", "b=9; c=8; a=1"),
+            ("aa=9", "aa=9; a=1"),
+        ] {
+            let mut cookies = Cookies::default();
+            let endpoint = Endpoint::parse("http://shop.example").unwrap();
+            let uri = Uri::from_static("/");
+            let set = HeaderValue::from_static("a=1");
+            cookies.keep(&endpoint, &uri, &HeaderMap::from_iter([(SET_COOKIE, set)]));
+            let own = HeaderValue::from_str(own).unwrap();
+            let mut headers = HeaderMap::from_iter([(COOKIE, own)]);
+            cookies.add(&endpoint, &uri, &mut headers);
+            assert_eq!(headers[COOKIE], sent);
+            assert_eq!(headers.get_all(COOKIE).iter().count(), 1);
         }
     }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::shelf::{Bare, File, Folder, Shelf, read};
 use super::{Overrides, Settings};
-use crate::text::{NamedFile, Notes, Problem, Table, parse};
+use crate::secret::SecretSource;
+use crate::text::{NamedFile, Notes, Outside, Problem, Table, parse};
 
 /// A file of `config/specs/backendai`, by its name.
 macro_rules! built_in {
@@ -213,14 +214,35 @@ impl Sources {
     }
 }
 
-/// A warning for each file that cannot be read now: whoever runs later may find it.
+/// A warning for each file, variable or credential that cannot be read now: whoever runs later may
+/// find it.
 #[must_use]
 pub fn unreadable(files: &[NamedFile]) -> Vec<Problem> {
     let warning = |file: &NamedFile| {
-        let error = std::fs::File::open(&file.path).err()?;
-        let what = format!("cannot read {}: {error}", file.path.display());
-        let help = "check the path, which is relative to this file, and its permissions";
+        let (what, help) = missing(&file.what)?;
         Some(Problem::warning(&file.at, &file.key, what, help))
     };
     files.iter().filter_map(warning).collect()
+}
+
+/// What is wrong with it, and the remedy.
+fn missing(what: &Outside) -> Option<(String, &'static str)> {
+    match what {
+        Outside::File(path) => {
+            let error = std::fs::File::open(path).err()?;
+            let help = "check the path, which is relative to this file, and its permissions";
+            Some((format!("cannot read {}: {error}", path.display()), help))
+        }
+        Outside::Variable(name) => {
+            let what = format!("the environment variable {name} is not set");
+            let help = "set it for testerd, in its unit by Environment= or EnvironmentFile=";
+            std::env::var_os(name).is_none().then_some((what, help))
+        }
+        Outside::Credential(name) => {
+            let source = SecretSource::Credential(name.clone());
+            let error = source.read().err()?;
+            let help = "write LoadCredential= into the unit, or check it where it is set";
+            Some((crate::outcome::chain(&error), help))
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The section `[target.NAME]`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::members::{self, Member};
@@ -12,7 +11,7 @@ use crate::backendai::KeyPair;
 use crate::client::{Endpoint, EndpointError, Transport};
 use crate::secret::{Secret, SecretSource};
 use crate::spec::{Auth, HeaderAuth, Target, TargetKind};
-use crate::text::{Entry, Fields, Problem, Raw};
+use crate::text::{Entry, Fields, Outside, Problem, Raw};
 
 pub(super) const SECRET_HELP: &str =
     "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" } (systemd's LoadCredential=)";
@@ -247,11 +246,17 @@ pub(super) fn read_secret(fields: &mut Fields<'_, '_>, entry: &Entry) -> Option<
         return Some(SecretSource::Literal(Secret::new(text)));
     }
     let mut source = fields.table_of(entry)?;
-    let file = source.string("file");
+    let file = source.path("file");
     let env = source.string("env");
     let credential = source.string("credential");
+    if let Some(name) = &env {
+        source.names("env", Outside::Variable(name.clone()));
+    }
+    if let Some(name) = &credential {
+        source.names("credential", Outside::Credential(name.clone()));
+    }
     let found = match (file, env, credential) {
-        (Some(path), None, None) => Some(SecretSource::File(PathBuf::from(path))),
+        (Some(path), None, None) => Some(SecretSource::File(path)),
         (None, Some(name), None) => Some(SecretSource::Env(name)),
         (None, None, Some(name)) => Some(SecretSource::Credential(name)),
         _ => {

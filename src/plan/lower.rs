@@ -448,7 +448,7 @@ impl Lowering<'_> {
             };
             if !known {
                 notes.problems.push(self.unwritten(own, path, &read, &at));
-            } else if ![own, "run", "secret"].contains(&read.name.as_str()) {
+            } else if ![own, "run"].contains(&read.name.as_str()) {
                 needed.push(read);
             }
         }

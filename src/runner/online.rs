@@ -35,7 +35,7 @@ pub async fn examine(
             let remedy = "see whether the target hangs";
             vec![Finding::bad("examination", failure.message, remedy)]
         });
-    if let Err(failure) = stage.ready()
+    if let Err(failure) = stage.complete()
         && !findings.iter().any(|f| f.found.contains(&failure.message))
     {
         let remedy = "see the target's keys, auth and secrets";
@@ -56,7 +56,7 @@ pub async fn requirements(spec: &Scheduled, client: &Client) -> Result<(), Faile
     let limits = Limits::from_now(LIMIT, &CancellationToken::new());
     let mut stage = stage(&spec.target, client, &mut redactor, &limits).await;
     for step in required(&spec.case) {
-        let result = match stage.ready() {
+        let result = match stage.ready(step) {
             Ok(()) => {
                 let limits = limits.within(step.timeout);
                 perform(step, &mut stage, &limits, |_, _| {}).await.result

@@ -2,6 +2,7 @@
 //! them become plain values here, so that nothing above is ever dropped half-way.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -32,8 +33,8 @@ pub(super) struct Stage<'a> {
     pub(super) trace: Trace,
     /// Who the run is to its target: nobody before [`Stage::prepare`].
     identity: Result<Arc<dyn Identity>, Failure>,
-    /// What specs read as `${secret.NAME}` was read.
-    secrets: Result<(), Failure>,
+    /// Which of what specs read as `${secret.NAME}` could not be read, and why.
+    unread: BTreeMap<String, Failure>,
     /// What the leaf that is performed waits for.
     waiting: Option<Message>,
 }
@@ -48,11 +49,13 @@ impl<'a> Stage<'a> {
         redactor: &mut Redactor,
     ) -> Self {
         let mut scope = scope;
-        let mut secrets = Ok(());
+        let mut unread = BTreeMap::new();
         for (name, source) in &target.secrets {
             match open_secret(source, redactor) {
                 Ok(secret) => scope.set("secret", name, Value::from(secret.expose())),
-                Err(failure) => secrets = Err(failure),
+                Err(failure) => {
+                    unread.insert(name.clone(), failure);
+                }
             }
         }
         Self {
@@ -63,7 +66,7 @@ impl<'a> Stage<'a> {
             scope,
             connections: Connections::default(),
             identity: Err(Failure::new(Cause::Secret, "nobody yet").without_effect()),
-            secrets,
+            unread,
             waiting: None,
         }
     }
@@ -79,9 +82,21 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether a step can begin: nothing is measured of one that has no secret or no token to show.
-    pub(super) fn ready(&self) -> Result<(), Failure> {
-        self.secrets.clone()?;
-        self.identity.clone().map(|_| ())
+    /// Secrets that it does not read are not its concern.
+    pub(super) fn ready(&self, step: &Step) -> Result<(), Failure> {
+        let mut secrets = step.reads.iter().filter(|read| read.name == "secret");
+        match secrets.find_map(|read| self.unread.get(&read.key)) {
+            Some(failure) => Err(failure.clone()),
+            None => self.identity.clone().map(|_| ()),
+        }
+    }
+
+    /// Whether everything can be read, and who we are is known.
+    pub(super) fn complete(&self) -> Result<(), Failure> {
+        match self.unread.values().next() {
+            Some(failure) => Err(failure.clone()),
+            None => self.identity.clone().map(|_| ()),
+        }
     }
 
     /// Somebody else on the same target, whose keys the run has captured.
@@ -160,12 +175,15 @@ pub(super) async fn perform(
             Ok(done) => break kept(done, &stage.scope, creates),
             Err(failure) => stage.told(failure, step.captures_secrets()),
         };
+        let asked = failure.pause.unwrap_or_default();
+        // A second attempt that would come too late is none.
+        let in_time = asked < limits.deadline.saturating_duration_since(Instant::now());
         let (pause, retry) = match (failure.not_yet, step.poll) {
             (true, Some(every)) => {
                 (stage.waiting, not_yet) = (None, Some(failure.message));
                 (every, 0)
             }
-            _ if retries + 1 < step.retry.attempts && may_retry(&failure, creates) => {
+            _ if retries + 1 < step.retry.attempts && in_time && may_retry(&failure, creates) => {
                 retrying(retries + 1, &failure);
                 last_failure = Some(failure.message);
                 (stage.waiting, not_yet) = (None, None);
@@ -173,7 +191,7 @@ pub(super) async fn perform(
             }
             _ => break Err(failure),
         };
-        let pause = tokio::time::sleep(pause).map(Ok);
+        let pause = tokio::time::sleep(pause.max(asked)).map(Ok);
         if let Err(failure) = race(pause, limits, true).await {
             // Nothing is under way now, and a create waits only after what made nothing.
             break Err(failure.without_effect());

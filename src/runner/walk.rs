@@ -179,7 +179,8 @@ impl<'a> Walk<'a> {
     async fn leaf(&mut self, step: &Step, limits: &Limits, phase: Phase) -> (Ended, Option<Held>) {
         let missing =
             |read: &&crate::text::Read| self.stage.scope.get(&read.name, &read.key).is_none();
-        if let Some(read) = step.reads.iter().find(missing) {
+        let captures = step.reads.iter().filter(|read| read.name != "secret");
+        if let Some(read) = captures.into_iter().find(missing) {
             let why = format!("${{{}.{}}} has no value", read.name, read.key);
             self.skip_step(step, &why.into());
             return (Ended::Skipped, None);
@@ -197,7 +198,7 @@ impl<'a> Walk<'a> {
             let late = Failure::new(Reason::Timeout, "no time was left to begin it");
             return (self.not_begun(step, phase, late), None);
         }
-        if let Err(failure) = self.stage.ready() {
+        if let Err(failure) = self.stage.ready(step) {
             return (self.not_begun(step, phase, failure), None);
         }
         match &step.work {

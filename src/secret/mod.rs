@@ -42,7 +42,7 @@ impl fmt::Debug for Secret {
 pub enum SecretSource {
     /// Written in the configuration itself; allowed with a warning.
     Literal(Secret),
-    /// A file; a trailing newline is not part of the secret.
+    /// A file; blanks, ends of lines and a byte order mark around it are not part of the secret.
     File(PathBuf),
     /// An environment variable.
     Env(String),
@@ -60,6 +60,16 @@ pub enum SecretError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// There are no credentials here.
+    #[error(
+        "{name} is a credential, and there are none: $CREDENTIALS_DIRECTORY is not set; \
+         systemd sets it for a unit with LoadCredential={name}:PATH; elsewhere set it to a directory \
+         with a file {name}"
+    )]
+    Credential {
+        /// What was asked for.
+        name: String,
     },
     /// The variable is not set, or not text.
     #[error("cannot read the secret in the environment variable {name}")]
@@ -85,11 +95,17 @@ impl SecretSource {
             Self::File(path) => file(path.clone())?,
             Self::Env(name) => variable(name)?,
             Self::Credential(name) => {
-                let folder = PathBuf::from(variable("CREDENTIALS_DIRECTORY")?);
-                file(folder.join(name))?
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+                let none = || SecretError::Credential { name: name.clone() };
+                file(PathBuf::from(folder.ok_or_else(none)?).join(name))?
             }
         };
-        match text.trim_end_matches(['\n', '\r']) {
+        let text = match self {
+            // Whoever sets a variable writes no more than the value.
+            Self::Env(_) => text.trim_end_matches(['\n', '\r']),
+            _ => text.trim_start_matches('\u{feff}').trim(),
+        };
+        match text {
             "" => Err(SecretError::Empty),
             text => Ok(Secret::new(text)),
         }

@@ -331,6 +331,36 @@ fn a_hostile_text_is_searched_within_a_bound() {
     }
 }
 
+#[test]
+fn what_stands_around_a_secret_in_a_file_is_not_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let source = SecretSource::File(path.clone());
+    for text in [
+        "a b",
+        "a b\n",
+        "a b\r\n\r\n",
+        "\u{feff}a b",
+        "  a b\t \n",
+        "\n\ta b",
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(source.read().unwrap().expose(), "a b", "{text:?}");
+    }
+    for text in ["", "\n", "\u{feff}", " \r\n "] {
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(source.read(), Err(SecretError::Empty)), "{text:?}");
+    }
+}
+
+#[test]
+fn who_has_no_credentials_is_told_what_to_do() {
+    let name = "key".to_owned();
+    let told = SecretError::Credential { name }.to_string();
+    assert!(told.contains("LoadCredential=key:PATH"), "{told}");
+    assert!(told.contains("$CREDENTIALS_DIRECTORY is not set"), "{told}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

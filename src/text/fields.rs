@@ -69,8 +69,19 @@ pub struct NamedFile {
     pub at: At,
     /// The key.
     pub key: String,
-    /// The file.
-    pub path: PathBuf,
+    /// What it names.
+    pub what: Outside,
+}
+
+/// Something outside of the files that are read: whether it is there is asked later.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outside {
+    /// A file.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// A credential of the service.
+    Credential(String),
 }
 
 /// A table being read.
@@ -239,13 +250,16 @@ impl<'a, 'n> Fields<'a, 'n> {
         }
         let folder = Path::new(&*self.table.at.file).parent();
         let path = folder.unwrap_or(Path::new("")).join(text);
-        let named = NamedFile {
-            at: self.entry(key)?.at.clone(),
-            key: self.key(key),
-            path: path.clone(),
-        };
-        self.notes.files.push(named);
+        self.names(key, Outside::File(path.clone()));
         Some(path)
+    }
+
+    /// Notes what a key names.
+    pub fn names(&mut self, key: &'static str, what: Outside) {
+        if let Some(entry) = self.entry(key) {
+            let (at, key) = (entry.at.clone(), self.key(key));
+            self.notes.files.push(NamedFile { at, key, what });
+        }
     }
 
     /// An integer in a range.

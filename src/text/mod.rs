@@ -14,7 +14,7 @@ mod visible;
 mod yaml;
 
 pub use dates::{moment, rfc3339, roughly};
-pub use fields::{Fields, NamedFile, Notes, Params, Read};
+pub use fields::{Fields, NamedFile, Notes, Outside, Params, Read};
 pub use node::{At, Entry, Node, Raw, Table, parse};
 pub use problem::{Problem, Severity, nearest};
 pub use template::{Lookup, Refused, Template, ValueTemplate, encode_path, plain};

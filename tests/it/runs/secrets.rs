@@ -191,6 +191,74 @@ async fn a_secret_is_kept_out_of_the_failure_of_its_own_step() {
     }
 }
 
+/// The answer holds the secret, but not where it is looked for: nobody can learn it.
+#[tokio::test]
+async fn what_holds_a_secret_that_was_not_found_is_not_shown() {
+    let world = World::new();
+    let capture = "capture = { token = { from = \"json:/token\", secret = true } }";
+    for (keys, told) in [
+        ("", "there is no json:/token for the capture `token`"),
+        ("expect = { status = 201 }", "status is 200, expected 201"),
+        ("expect = { text = \"@\" }", "the body does not contain `@`"),
+        (
+            "expect = { not_matches = \"echo\" }",
+            "the body matches `echo`",
+        ),
+        ("expect = { has = [\"/x\"] }", "there is no json /x"),
+        (
+            "expect = { json = { \"/echo\" = \"?\" } }",
+            "json /echo is not \"?\"",
+        ),
+        (
+            "expect = { schema = { type = \"array\" } }",
+            "the body does not follow the schema",
+        ),
+        (
+            "retry = { attempts = 2, delay = \"1ms\" }\nexpect = { text = \"@\" }",
+            "the body does not",
+        ),
+        (
+            "timeout = \"200ms\"\npoll = { every = \"10ms\", until = { text = \"@\" } }",
+            "still waiting",
+        ),
+    ] {
+        let text = spec("", &[login(&format!("{keys}\n{capture}"))]);
+        let told_of = world.run(&text).await;
+        assert!(told_of.story.contains(told), "{keys}: {}", told_of.story);
+        assert!(
+            !told_of.story.contains("begins"),
+            "{keys}: {}",
+            told_of.story
+        );
+        assert_hushed(&told_of, keys);
+    }
+}
+
+/// A secret that cannot be read is the concern of those who read it.
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_stops_who_needs_it() {
+    let world = World::new().target("secrets = { lost = { file = \"/no/such/file\" } }");
+    let needs = "headers = { x = \"${secret.lost}\" }";
+    for (steps, told) in [
+        (vec![step("look", "/ok", "")], "pass"),
+        (vec![step("need", "/ok", needs)], "error"),
+        (
+            vec![step("look", "/ok", ""), step("need", "/ok", needs)],
+            "body look: passed",
+        ),
+        (
+            vec![
+                step("need", "/ok", needs),
+                step("look", "/ok", "always = true"),
+            ],
+            "body look: passed",
+        ),
+    ] {
+        let heard = world.run(&spec("", &steps)).await;
+        assert!(heard.story.contains(told), "{}", heard.story);
+    }
+}
+
 #[tokio::test]
 async fn what_is_inside_a_captured_table_is_secret_too() {
     let world = World::new();
@@ -223,6 +291,7 @@ delete = {{ path = "/status/500" }}
     let told = World::new().run(&text).await;
     assert_eq!(told.owed.len(), 1);
     assert_eq!(told.owed[0].captures.keys().collect::<Vec<_>>(), ["id"]);
+    assert!(told.owed[0].may_show_secrets);
     assert_hushed(&told, "owed");
 
     let broken = text.replace(

@@ -10,7 +10,7 @@ use testerd::client::{Client, Endpoint};
 use testerd::event::{Exporters, RunRef};
 use testerd::journal::MemoryJournal;
 use testerd::outcome::{Failure, Verdict};
-use testerd::runner::{Begun, Runner, Stop};
+use testerd::runner::{Begun, Runner, Searches, Stop};
 use testerd::spec::{
     Action, Case, Context, Done, HeaderAuth, Retry, Scheduled, Sequence, Step, Target, TargetKind,
     Work,
@@ -73,7 +73,7 @@ pub(crate) fn three_steps(criterion: &mut Criterion) {
         journal: Arc::new(MemoryJournal::default()),
         exporters: Exporters::default(),
         undoer: |_| None,
-        searches: Default::default(),
+        searches: Searches::default(),
         instance: "bench".to_owned(),
     };
     let made = scheduled().map(Arc::new);

@@ -470,13 +470,11 @@ fn print(text: &str) -> Exit {
 pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(visible(text).as_bytes());
-    match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            if !OUTPUT_LOST.swap(true, Ordering::Relaxed) {
-                complain(&format!("cannot write to standard output: {error}"));
-            }
-        }
-        _ => {}
+    if let Err(error) = written.and_then(|()| output.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+        && !OUTPUT_LOST.swap(true, Ordering::Relaxed)
+    {
+        complain(&format!("cannot write to standard output: {error}"));
     }
 }
 

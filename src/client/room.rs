@@ -86,7 +86,9 @@ impl Share {
     }
 
     fn held(&self) -> usize {
-        self.permit.as_ref().map_or(0, |held| held.num_permits())
+        self.permit
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     fn missing(&self, bytes: usize) -> u32 {

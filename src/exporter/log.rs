@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::queue::{self, Dropped, Queue, Worker};
-use crate::event::{Event, Exporter, FailedStep, RunRef, StepEnd, TeardownResult};
+use crate::event::{Event, Exporter, FailedStep, OwedInfo, RunRef, StepEnd, TeardownResult};
 use crate::outcome::{Cause, Fault, SlotOutcome, Verdict};
 use crate::text::visible;
 
@@ -175,16 +175,7 @@ impl Exporter for Log {
                 search,
                 "the search is blind: it does not find what was just made, so what it does not find is not believed to be gone"
             ),
-            Event::OwedChanged { owed } => {
-                for owed in owed.iter().filter(|owed| owed.stuck > 0) {
-                    tracing::warn!(
-                        target = owed.target,
-                        kind = owed.kind,
-                        stuck = owed.stuck,
-                        "stuck: owed for long, a person should look"
-                    );
-                }
-            }
+            Event::OwedChanged { owed } => owed.iter().for_each(stuck),
             Event::PlanLoaded { specs, .. } => {
                 tracing::info!(specs = specs.len(), "plan loaded");
             }
@@ -236,6 +227,17 @@ impl Exporter for Log {
             | Event::RunStarted { .. }
             | Event::TeardownFinished { .. } => {}
         }
+    }
+}
+
+fn stuck(owed: &OwedInfo) {
+    if owed.stuck > 0 {
+        tracing::warn!(
+            target = owed.target,
+            kind = owed.kind,
+            stuck = owed.stuck,
+            "stuck: owed for long, a person should look"
+        );
     }
 }
 

@@ -116,6 +116,15 @@ fn needs(table: &Table) -> Option<Needs> {
     table.entries.iter().filter_map(of).reduce(Needs::and)
 }
 
+/// Each variant has a value for each parameter; says when these are more than one spec may have.
+fn too_many_values(variants: usize, params: usize) -> Option<String> {
+    (variants > 1 && variants.saturating_mul(params) > MOST_VALUES).then(|| {
+        format!(
+            "has {variants} variants with {params} parameters, more than {MOST_VALUES} together"
+        )
+    })
+}
+
 fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared> {
     let called = match table.get("name").map(|entry| &entry.node.raw) {
         Some(Raw::String(name)) => format!("spec.{name}"),
@@ -177,18 +186,10 @@ fn read_one(table: Table, built_in: bool, notes: &mut Notes) -> Option<Declared>
             });
         }
     }
-    // Each variant has a value for each parameter.
-    if variants.len() > 1 && variants.len().saturating_mul(params.len()) > MOST_VALUES {
-        let what = format!(
-            "has {} variants with {} parameters, more than {MOST_VALUES} together",
-            variants.len(),
-            params.len()
-        );
+    if let Some(what) = too_many_values(variants.len(), params.len()) {
         let key = format!("spec.{}.matrix", name?);
-        let help = "make several specs of it";
-        notes
-            .problems
-            .push(Problem::error(&table.at, key, what, help));
+        let problem = Problem::error(&table.at, key, what, "make several specs of it");
+        notes.problems.push(problem);
         return None;
     }
     Some(Declared {

@@ -44,6 +44,10 @@ pub enum Undone {
 
 /// What is known before.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(super) struct Known {
     pub(super) ids: Ids,
     pub(super) created: bool,

@@ -20,6 +20,10 @@ pub(super) struct Layer {
 
 /// Which escapes one pass takes for escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of kinds of escapes, any of them"
+)]
 pub(super) struct Escapes {
     percent: bool,
     /// `+` for a blank, as forms have it.

@@ -332,7 +332,7 @@ impl Looking<'_> {
             let ended = |needle: &Needle| needle.text.as_bytes().ends_with(seen);
             last.is_some_and(|last| self.lasts.contains(last)) && self.needles.iter().any(ended)
         };
-        ends.filter(known).last()
+        ends.rev().find(known)
     }
 
     fn add(&mut self, layer: &Layer, part: Range<usize>) {

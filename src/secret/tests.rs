@@ -1,5 +1,7 @@
 //! No form of a secret gets out, and nothing else is hidden.
 
+#![expect(clippy::format_collect, reason = "a table of short texts")]
+
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use proptest::prelude::*;

@@ -27,6 +27,10 @@ pub struct RecordId(pub u64);
 
 /// One undo that is owed, with all that is needed to carry it out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "columns of a file: facts of their own"
+)]
 pub struct Record {
     /// How.
     pub undo: Undo,

@@ -5,6 +5,8 @@
     clippy::print_stderr,
     missing_docs
 )]
+// Configurations and answers are put together from short texts, where speed is no matter.
+#![allow(clippy::format_collect, clippy::format_push_string)]
 
 mod authority;
 mod rig;

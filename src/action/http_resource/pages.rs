@@ -239,7 +239,7 @@ impl Pages {
                 }
                 Step::To(to) => to,
             };
-            match self.go(context, &request_now, &to) {
+            match Self::go(context, &request_now, &to) {
                 Ok((request, there)) => (request_now, place) = (request, there),
                 Err(why) => return Ok(Read::Unfinished(why)),
             }
@@ -300,12 +300,7 @@ impl Pages {
     }
 
     /// The request for the next page. It stays on the target.
-    fn go(
-        &self,
-        context: &Context<'_>,
-        request: &Request,
-        to: &Url,
-    ) -> Result<(Request, Place), String> {
+    fn go(context: &Context<'_>, request: &Request, to: &Url) -> Result<(Request, Place), String> {
         let (place, path) = place_of(context, true, to.as_str())?;
         if place.endpoint.origin() != context.home().endpoint.origin() {
             return Err("the next page's address leaves the target's origin".to_owned());
@@ -376,7 +371,7 @@ fn links(header: &str) -> Vec<(String, String)> {
                 && name.trim().eq_ignore_ascii_case("rel")
                 && rel.is_empty()
             {
-                rel = value.trim().trim_matches('"').to_owned();
+                value.trim().trim_matches('"').clone_into(&mut rel);
             }
             left = more;
         }

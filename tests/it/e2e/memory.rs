@@ -180,7 +180,7 @@ fn check(kinds: Vec<Flood>) {
         let name = kind.name;
         let peers: Vec<_> = (0..RUNS).map(|_| kind.clone().start()).collect();
         let cost = cost(&peers);
-        println!("{name:<12} {:>4} MiB", cost >> 20);
+        eprintln!("{name:<12} {:>4} MiB", cost >> 20);
         if cost > MOST {
             over.push(format!("{name}: {} MiB", cost >> 20));
         }

@@ -54,7 +54,7 @@ fn a_body_may_say_that_there_is_more() {
         ),
         (r#"{"found":[1,2],"next":"","next_cursor":null}"#, false),
         (r#"{"found":[1,2],"price":3,"nextel":"x"}"#, false),
-        (r#"[1,2]"#, false),
+        (r"[1,2]", false),
     ] {
         assert_eq!(more(&reply(&[], body), 2).is_some(), is_more, "{body}");
     }
@@ -97,7 +97,7 @@ fn a_cursor_is_a_text_or_a_number() {
         (r#"{"c":null}"#, None),
         (r#"{"c":""}"#, None),
         (r#"{"c":false}"#, None),
-        (r#"{}"#, None),
+        (r"{}", None),
     ] {
         let told = match super::named(&reply(&[], body), "/c") {
             Named::Text(text) => Some(text),

@@ -157,7 +157,7 @@ impl fmt::Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                _ if is_unseen(next) => write!(f, "\\u{:04x}", u32::from(next))?,
+                _ if is_unseen(next) && next != '\n' => write!(f, "\\u{:04x}", u32::from(next))?,
                 _ => f.write_char(next)?,
             }
         }

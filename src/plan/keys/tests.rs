@@ -7,7 +7,7 @@ use super::{POLLING, RESOURCE, STEP};
 use crate::action::kind::TABLES;
 use crate::action::{Entry, Key, Part};
 use crate::catalog;
-use crate::client::DEFAULT_BODY_LIMIT;
+use crate::client::{DEFAULT_BODY_LIMIT, DEFAULT_MESSAGE_LIMIT};
 use crate::config::Source;
 use crate::plan::{declared, lower};
 use crate::spec::DEFAULT_TEARDOWN;
@@ -159,14 +159,17 @@ fn the_defaults_that_constants_say_are_told() {
     let entry = catalog::find("http.resource").unwrap();
     let told = all(&table(entry), "");
     let teardown = humantime::format_duration(DEFAULT_TEARDOWN);
-    let body = DEFAULT_BODY_LIMIT >> 20;
+    let (body, message) = (DEFAULT_BODY_LIMIT >> 20, DEFAULT_MESSAGE_LIMIT >> 10);
     for (path, default) in [
         ("teardown_timeout", format!("{teardown}")),
         (
             "timeout",
             format!("what is left of the deadline around it; with `always` {teardown}"),
         ),
-        ("create.body_limit", format!("{body} MiB")),
+        (
+            "create.body_limit",
+            format!("{body} MiB; of an event or a message {message} KiB"),
+        ),
     ] {
         let (_, key) = told.iter().find(|(key, _)| key == path).unwrap();
         assert_eq!(key.default, default, "{path}");

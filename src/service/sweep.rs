@@ -3,7 +3,7 @@
 //! When a daemon has the state directory, it is asked to do it; without one the journal is opened
 //! and carried out here. Neither needs a spec to be right: only the targets are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,8 +155,9 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
             "nothing else is known to be owed\n"
         });
     }
+    let inside = inside(&owed);
     for owed in &owed {
-        say(&line(owed));
+        say(&line(owed, inside.get(&owed.id).copied()));
         if dry_run {
             let record = &owed.record;
             let target = settings
@@ -177,7 +178,16 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
     exit
 }
 
-fn line(owed: &Owed) -> String {
+/// What is owed of the things inside others: each of these is not tried before that one is gone.
+fn inside(owed: &[Owed]) -> HashMap<RecordId, RecordId> {
+    let inner = owed.iter();
+    inner
+        .filter_map(|owed| Some((owed.record.parent?, owed.id)))
+        .collect()
+}
+
+/// What is owed, and why it still is; `inner` was made inside it.
+fn line(owed: &Owed, inner: Option<RecordId>) -> String {
     let Owed {
         id,
         record,
@@ -198,8 +208,11 @@ fn line(owed: &Owed) -> String {
         .as_deref()
         .map(|last| format!("; {tries} tries, last: {last}"))
         .unwrap_or_default();
+    let waits = inner
+        .map(|RecordId(id)| format!("; waits for record {id}, which was made inside it"))
+        .unwrap_or_default();
     format!(
-        "{}  {} on {} ({}), {confirmed} {age} ago by step {} of run {}{last}\n",
+        "{}  {} on {} ({}), {confirmed} {age} ago by step {} of run {}{last}{waits}\n",
         id.0, record.undo.kind, record.target, record.endpoint, record.step, record.run
     )
 }
@@ -268,12 +281,13 @@ async fn sweep_all(settings: &Settings, runner: Arc<Runner>, only: Option<Record
     };
     let at_most = settings.patience.settle + settings.stop_grace;
     let left = sweeper.finish_soon(at_most, only).await;
+    let inside = inside(&left);
     let left: Vec<_> = left
         .iter()
         .filter(|owed| only.is_none_or(|id| owed.id == id))
         .collect();
     for owed in &left {
-        say(&line(owed));
+        say(&line(owed, inside.get(&owed.id).copied()));
     }
     if left.is_empty() {
         say("nothing is owed any more\n");

@@ -73,6 +73,9 @@ fn refused(daemon: &mut Child) -> f64 {
 fn a_broken_delete_cannot_eat_the_target() {
     let settings = format!("{SETTINGS}\ncleanup.max_owed = 3\ntester.concurrency = 1");
     let site = Site::new(&settings, &probe("single", "100ms"));
+    // A teardown that fails goes on until its time is over.
+    let (long, short) = ("teardown_timeout = \"20s\"", "teardown_timeout = \"500ms\"");
+    site.edit("specs.toml", long, short);
     site.rig
         .fail("DELETE /items/{id}", Fault::FailBeforeEffect(500));
     let mut daemon = site.serve();

@@ -85,7 +85,14 @@ fn what_was_made_inside_comes_first() {
     let daemon = site.serve();
     assert!(site.rig.has_snared(LONG));
     drop(daemon);
-    assert_eq!(site.owed().len(), 3);
+    let owed = site.owed();
+    let waits: Vec<_> = owed
+        .iter()
+        .filter_map(|line| line.split_once("; waits for record "))
+        .map(|(_, inner)| inner)
+        .collect();
+    let inside = |id: u64| format!("{id}, which was made inside it");
+    assert_eq!((owed.len(), waits), (3, vec![&*inside(2), &*inside(3)]));
 
     site.configure(SETTINGS, &probe("idle", "100ms"));
     site.rig.fail(DELETE, Fault::FailBeforeEffect(500));

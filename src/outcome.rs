@@ -295,6 +295,8 @@ pub struct Failure {
     pub not_yet: bool,
     /// How long the target wants to be left alone before it is asked again (`Retry-After`).
     pub pause: Option<Duration>,
+    /// The deadline came first: nothing is known of what the work would have come to.
+    pub late: bool,
 }
 
 impl Failure {
@@ -308,6 +310,15 @@ impl Failure {
             effect: Effect::Unknown,
             not_yet: false,
             pause: None,
+            late: false,
+        }
+    }
+
+    /// The deadline came first.
+    pub fn deadline() -> Self {
+        Self {
+            late: true,
+            ..Self::new(Reason::Timeout, "no end in time")
         }
     }
 

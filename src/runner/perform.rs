@@ -201,7 +201,7 @@ pub(super) async fn perform(
     let mut duration = begun.elapsed();
     stage.connections.tidy().await;
     if let Err(failure) = &mut ended
-        && failure.message == LATE
+        && failure.late
     {
         // The timer ticks in milliseconds and rounds up; the deadline is what was waited for.
         duration = duration.min(limits.deadline.saturating_duration_since(begun));
@@ -264,16 +264,13 @@ pub(super) async fn race<T>(
         }
         // The clock itself as well: a runtime that is busy looks at its timers late.
         if deadline.as_mut().poll(context).is_ready() || limits.deadline <= Instant::now() {
-            return Poll::Ready(Err(Failure::new(Reason::Timeout, LATE)));
+            return Poll::Ready(Err(Failure::deadline()));
         }
         let ended = ready!(work.as_mut().poll(context));
         Poll::Ready(ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
     })
     .await
 }
-
-/// How a deadline is told, until more is known.
-pub(super) const LATE: &str = "no end in time";
 
 /// What a leaf that was cancelled ends with.
 pub(super) fn cancelled() -> Failure {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
-use super::perform::{LATE, Stage, race};
+use super::perform::{Stage, race};
 use super::protocol::{Hands, Heard, Known, Next, Protocol, Undone};
 use super::searches::{Searches, Sight};
 use crate::client::Client;
@@ -131,7 +131,7 @@ impl Errand<'_, '_, '_> {
             };
             // Whatever ends by the deadline or from outside is no answer.
             if let Heard::Looked(Err(failure)) | Heard::Deleted(Err(failure)) = &heard
-                && (self.limits.cancel.is_cancelled() || failure.message == LATE)
+                && (self.limits.cancel.is_cancelled() || failure.late)
             {
                 break Err(failure.clone());
             }
@@ -143,7 +143,7 @@ impl Errand<'_, '_, '_> {
         };
         self.learn(protocol.sight).await;
         result.map_err(|failure| match protocol.unfinished() {
-            Some(last) if failure.message == LATE => last,
+            Some(last) if failure.late => last,
             _ => failure,
         })
     }

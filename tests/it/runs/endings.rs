@@ -37,14 +37,14 @@ const ENDINGS: [Ending; 11] = [
 ];
 
 fn scenario() -> String {
-    let keys = "timeout = \"600ms\"\nteardown_timeout = \"600ms\"";
+    let keys = "timeout = \"1s\"\nteardown_timeout = \"1s\"";
     spec(
         "",
         &[
             wrap("outer", keys),
             wrap("inner", keys),
             make("step", keys),
-            step("look", "/items/${step.id}", "timeout = \"600ms\""),
+            step("look", "/items/${step.id}", "timeout = \"1s\""),
         ],
     )
 }

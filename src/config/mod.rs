@@ -3,6 +3,7 @@
 //! Nothing is looked up here beyond the file itself: files are read by [`Sources`] and from a
 //! [`Shelf`], specs are understood by `plan`.
 
+mod hosts;
 mod members;
 mod oauth2;
 mod settings;
@@ -23,6 +24,7 @@ use crate::event::StateRule;
 use crate::spec::{Selection, Target};
 use crate::text::At;
 
+pub use hosts::{HostPattern, host_name};
 pub use shelf::{Bare, File, Folder, Keeping, Kept, Seen, Shelf};
 pub use sources::{Source, Sources, Texts, unreadable};
 
@@ -41,6 +43,8 @@ pub const LONGEST_INSTANCE: usize = 24;
 pub struct Settings {
     /// Addresses to listen on.
     pub listen: Vec<String>,
+    /// The names that pages are served by, besides those of this machine.
+    pub hosts: Vec<HostPattern>,
     /// Begins the names of all that is created.
     pub instance: String,
     /// How many runs may go on at once.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::shelf::{Seen, Shelf};
 use super::{
-    DEFAULT_PORT, DEFAULT_STATE_DIR, LONGEST_INSTANCE, Overrides, Param, Patience, Probe, Settings,
-    default_instance,
+    DEFAULT_PORT, DEFAULT_STATE_DIR, HostPattern, LONGEST_INSTANCE, Overrides, Param, Patience,
+    Probe, Settings, default_instance,
 };
 use crate::event::StateRule;
 use crate::spec::{NamePattern, Selection};
@@ -77,6 +77,7 @@ impl Settings {
     fn defaults(at: At) -> Self {
         Self {
             listen: vec![format!("127.0.0.1:{DEFAULT_PORT}")],
+            hosts: Vec::new(),
             instance: default_instance(),
             concurrency: 10,
             state_dir: PathBuf::from(DEFAULT_STATE_DIR),
@@ -104,6 +105,16 @@ impl Settings {
         };
         if let Some(listen) = server.string("listen") {
             self.listen = vec![listen];
+        }
+        for (text, _) in server.strings("hosts") {
+            match HostPattern::new(&text) {
+                Some(host) => self.hosts.push(host),
+                None => server.problem(
+                    "hosts",
+                    format!("`{text}` is no name of a host"),
+                    "write it without scheme and port, such as \"testerd.example.org\" or \"*.example.org\"; addresses need no entry",
+                ),
+            }
         }
         server.finish();
     }

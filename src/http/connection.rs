@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::host::Arrived;
+
 /// How long a request head may take, from the opening of the connection or its first byte.
 const HEAD: Duration = Duration::from_secs(10);
 
@@ -88,12 +90,19 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let mut changes = phase.subscribe();
+    // An address that is not known is taken for the one that tells the least.
+    let arrived = Arrived {
+        at_loopback: stream
+            .local_addr()
+            .map_or(true, |address| address.ip().to_canonical().is_loopback()),
+    };
     let io = TokioIo::new(Observed {
         stream,
         phase: phase.clone(),
     });
     let routes = TowerToHyperService::new(routes);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(arrived);
         let phase = phase.clone();
         phase.send_replace(Phase {
             doing: Doing::Waiting,

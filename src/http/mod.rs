@@ -3,6 +3,7 @@
 
 mod connection;
 mod headers;
+mod host;
 mod page;
 mod scrapes;
 mod server;
@@ -11,13 +12,13 @@ mod shared;
 mod tests;
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 
 use self::connection::WhenSent;
 use self::headers::{Coding, precondition};
+pub use self::host::Names;
 use self::scrapes::Scrapes;
 pub use self::server::{BindError, Server};
 use self::shared::{MakeError, Shared};
@@ -47,6 +49,8 @@ const PAGE_POLICY: HeaderValue =
 pub struct Site {
     metrics: Arc<Metrics>,
     history: Arc<History>,
+    /// What the daemon is called.
+    names: RwLock<Names>,
     scrapes: Scrapes,
     landing: Arc<Mutex<Shared>>,
     plain: Arc<Mutex<Shared>>,
@@ -54,17 +58,23 @@ pub struct Site {
 }
 
 impl Site {
-    /// Serves what these two know.
+    /// Serves what these two know, to who calls it by one of the names.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, history: Arc<History>) -> Self {
+    pub fn new(metrics: Arc<Metrics>, history: Arc<History>, names: Names) -> Self {
         Self {
             metrics,
             history,
+            names: RwLock::new(names),
             scrapes: Scrapes::default(),
             landing: Arc::default(),
             plain: Arc::default(),
             zipped: Arc::default(),
         }
+    }
+
+    /// Goes by other names from now on.
+    pub fn rename(&self, names: Names) {
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// When `/metrics` was last scraped.
@@ -95,6 +105,7 @@ fn routes(site: Arc<Site>) -> Router {
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .layer(from_fn(conditional))
+        .layer(from_fn_with_state(Arc::clone(&site), host::at_home))
         .with_state(site)
 }
 

@@ -4,11 +4,14 @@ use std::io::Read;
 use std::pin::pin;
 use std::time::Instant;
 
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::config::{Overrides, Sources};
 use crate::event::{Event, Exporter, Exporters};
 use crate::exporter::sample::{loaded, spec, story};
 
@@ -27,7 +30,8 @@ impl Answer {
 
 async fn ask(address: std::net::SocketAddr, request: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let text = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
+    let text =
+        format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
@@ -50,7 +54,7 @@ async fn served<F: Future<Output = ()>>(
 ) {
     let (metrics, history) = (Arc::new(Metrics::new(vec![])), Arc::new(History::default()));
     let exporters = Exporters::new(vec![metrics.clone(), history.clone()]);
-    let site = Arc::new(Site::new(metrics, history));
+    let site = Arc::new(Site::new(metrics, history, Names::default()));
     let server = Server::bind(&[address]).await.unwrap();
     let bound = server.addresses().unwrap()[0];
     let stop = CancellationToken::new();
@@ -180,10 +184,14 @@ async fn a_silent_peer_is_not_waited_for_without_end() {
     for Silence { says, reads, borne } in [
         peer("", false, 10),
         peer("GET /metr", false, 10),
-        peer("GET /metrics HTTP/1.1\r\nhost: x\r\nx: ", false, 10),
-        peer("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", true, 150),
+        peer("GET /metrics HTTP/1.1\r\nhost: localhost\r\nx: ", false, 10),
         peer(
-            "GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\nGET /m",
+            "GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            true,
+            150,
+        ),
+        peer(
+            "GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\nGET /m",
             true,
             150,
         ),
@@ -227,7 +235,7 @@ async fn an_answer_that_is_not_read_is_cut_off() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut slow = socket.connect(address).await.unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
         slow.write_all(request).await.unwrap();
         slow.read_u8().await.unwrap();
         tokio::time::pause();
@@ -245,8 +253,8 @@ async fn an_answer_that_is_not_read_is_cut_off() {
 #[tokio::test]
 async fn a_scrape_gets_in_however_many_lie_there() {
     for (says, most) in [
-        ("GET /metrics HTTP/1.1\r\nhost: x\r\nx: ", 128),
-        ("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", 128),
+        ("GET /metrics HTTP/1.1\r\nhost: localhost\r\nx: ", 128),
+        ("GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n", 128),
         ("", 128),
     ] {
         served("127.0.0.1:0", |address, _, _| async move {
@@ -352,7 +360,7 @@ async fn a_stop_does_not_wait_for_idle_connections() {
     let (keep, kept) = std::sync::mpsc::channel();
     served("127.0.0.1:0", |address, _, _| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = b"GET /-/healthy HTTP/1.1\r\nhost: test\r\n\r\n";
+        let request = b"GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request).await.unwrap();
         stream.read_u8().await.unwrap();
         keep.send(stream).unwrap();
@@ -374,4 +382,77 @@ async fn a_stop_does_not_wait_for_a_client_that_hangs() {
     })
     .await;
     kept.recv().unwrap();
+}
+
+/// What the site answers to this head, come in at an address of this kind.
+async fn answered(site: &Arc<Site>, head: &str, at_loopback: bool) -> (u16, String) {
+    let mut lines = head.split('\n');
+    let line: Vec<_> = lines.next().unwrap().split(' ').collect();
+    let version = match line[1] {
+        "1.0" => http::Version::HTTP_10,
+        _ => http::Version::HTTP_11,
+    };
+    let mut request = http::Request::get(line[0])
+        .version(version)
+        .extension(host::Arrived { at_loopback });
+    for host in lines {
+        request = request.header("host", host);
+    }
+    let request = request.body(Body::empty()).unwrap();
+    let answer = TowerToHyperService::new(routes(Arc::clone(site)));
+    let answer = answer.call(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 100_000).await;
+    (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn other_hosts_are_refused() {
+    let metrics = Arc::new(Metrics::new(vec![]));
+    let site = Site::new(metrics, Arc::default(), Names::default());
+    let site = Arc::new(site);
+    let (loopback, routed) = (true, false);
+    for (head, at_loopback, status) in [
+        ("/ 1.1\nlocalhost:10061", loopback, 200),
+        ("/ 1.1\n127.0.0.1", loopback, 200),
+        ("/ 1.1\n192.0.2.1", routed, 200),
+        ("/ 1.1\nevil.example", loopback, 421),
+        ("/ 1.1\nevil.example:10061", routed, 421),
+        ("/nothing 1.1\nevil.example", routed, 421),
+        ("/ 1.0", loopback, 200),
+        ("/ 1.0\nevil.example", loopback, 421),
+        ("/ 1.1", loopback, 400),
+        ("/ 1.1\n", loopback, 200),
+        ("/ 1.1\nlocalhost\nlocalhost", loopback, 400),
+        ("/ 1.1\nlocalhost\nevil.example", loopback, 400),
+        ("/ 1.1\nevil.example/", loopback, 400),
+        ("http://evil.example/ 1.1\nlocalhost", loopback, 421),
+        ("http://localhost/ 1.1\nevil.example", loopback, 421),
+        ("http://localhost/ 1.1\nlocalhost", loopback, 200),
+        // Machines come by any name, but not from this one's browser.
+        ("/metrics 1.1\nprobe.example", routed, 200),
+        ("/metrics?a=1 1.1\nprobe.example", routed, 200),
+        ("/-/healthy 1.1\nprobe.example", routed, 200),
+        ("/-/ready 1.1\nprobe.example", routed, 503),
+        ("/metrics 1.1\nprobe.example", loopback, 421),
+        ("/-/healthy 1.1\nprobe.example", loopback, 421),
+        ("/metrics/ 1.1\nprobe.example", routed, 421),
+        ("/metrics 1.1\na\nb", routed, 400),
+    ] {
+        let (answer, said) = answered(&site, head, at_loopback).await;
+        assert_eq!(answer, status, "{head:?}: {said}");
+        assert_eq!(
+            said.contains("add the name to `hosts` in [server]"),
+            status == 421,
+            "{said}"
+        );
+    }
+    // A reload brings other names.
+    let text = "[server]\nlisten = \"mon.test:1\"\nhosts = [\"*.example\"]\n";
+    let sources = Sources::from_text("testerd.toml", text, &Overrides::default()).unwrap();
+    site.rename(Names::of(&sources.settings));
+    for (name, status) in [("a.example", 200), ("mon.test:2", 200), ("example", 421)] {
+        let (answer, said) = answered(&site, &format!("/ 1.1\n{name}"), loopback).await;
+        assert_eq!(answer, status, "{name}: {said}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::exporter::history::History;
 use crate::exporter::log::Log;
 use crate::exporter::metrics::Metrics;
 use crate::exporter::queue::Dropped;
-use crate::http::{Server, Site};
+use crate::http::{Names, Server, Site};
 use crate::journal::{DiskJournal, Journal, Owed};
 use crate::outcome::chain;
 use crate::plan::Plan;
@@ -161,7 +161,7 @@ impl Spine {
         let exporters: Vec<Arc<dyn Exporter>> =
             vec![metrics.clone(), history.clone(), Arc::new(Log)];
         let exporters = Exporters::new(exporters);
-        let site = Arc::new(Site::new(metrics, history));
+        let site = Arc::new(Site::new(metrics, history, Names::of(&plan.settings)));
         let (stop, last) = (Stop::default(), CancellationToken::new());
         let (ask, requests) = mpsc::channel(REQUESTS);
         let (plans, next) = mpsc::channel(1);
@@ -169,6 +169,7 @@ impl Spine {
             sweeper: ask.clone(),
             tester: plans,
             exporters: exporters.clone(),
+            site: site.clone(),
         };
         let mut tester = tester(&plan, exporters, ground.journal.clone(), stop.clone());
         tester.next = next;

@@ -19,6 +19,7 @@ use super::signals::take_hangup;
 use super::{accepted, notify, work};
 use crate::config::{Keeping, Kept, Overrides, Seen, Settings, Sources, Texts, unreadable};
 use crate::event::{Event, Exporters};
+use crate::http::{Names, Site};
 use crate::plan::{self, Plan};
 use crate::spec::Target;
 use crate::sweeper::Request;
@@ -49,6 +50,7 @@ pub(super) struct Ways {
     pub(super) sweeper: mpsc::Sender<Request>,
     pub(super) tester: mpsc::Sender<Work>,
     pub(super) exporters: Exporters,
+    pub(super) site: Arc<Site>,
 }
 
 /// Takes on other configurations.
@@ -181,6 +183,7 @@ impl Reloader {
         let renew = Request::Renew(plan.settings.target_map(), plan.settings.patience);
         let _ = self.ways.sweeper.send(renew).await;
         let _ = self.ways.tester.send(work(&plan)).await;
+        self.ways.site.rename(Names::of(&plan.settings));
         self.running = plan.settings;
     }
 

@@ -144,8 +144,8 @@ fn a_crowd_at_the_web_port_takes_nothing_from_the_runs() {
         rig.url()
     );
     for (says, descriptors) in [
-        ("GET /metrics HTTP/1.1\r\nhost: x\r\n", 64),
-        ("GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n", 128),
+        ("GET /metrics HTTP/1.1\r\nhost: localhost\r\n", 64),
+        ("GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n", 128),
         ("", 64),
     ] {
         let mut daemon = Daemon::start_within(descriptors, &config, WITNESS);

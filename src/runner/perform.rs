@@ -20,7 +20,9 @@ use crate::client::{Client, Connections};
 use crate::event::HttpPhases;
 use crate::outcome::{Cause, Effect, Failure, Fault, Message, Reason};
 use crate::secret::Redactor;
-use crate::spec::{Context, Done, Identity, Run, Scope, Step, Target, Trace, Work, open_secret};
+use crate::spec::{
+    Changes, Context, Done, Identity, Run, Scope, Step, Target, Trace, Work, open_secret,
+};
 use crate::text::ValueTemplate;
 
 /// What a run hands to each of its leaves.
@@ -31,6 +33,8 @@ pub(super) struct Stage<'a> {
     pub(super) scope: Scope,
     pub(super) connections: Connections,
     pub(super) trace: Trace,
+    /// What its leaves have asked the target to change.
+    pub(super) changes: Changes,
     /// Who the run is to its target: nobody before [`Stage::prepare`].
     identity: Result<Arc<dyn Identity>, Failure>,
     /// Which of what specs read as `${secret.NAME}` could not be read, and why.
@@ -65,6 +69,7 @@ impl<'a> Stage<'a> {
             client,
             scope,
             connections: Connections::default(),
+            changes: Changes::default(),
             identity: Err(Failure::new(Cause::Secret, "nobody yet").without_effect()),
             unread,
             waiting: None,
@@ -123,6 +128,7 @@ impl<'a> Stage<'a> {
             connections: &mut self.connections,
             http,
             waiting: &mut self.waiting,
+            changes: &mut self.changes,
         }
     }
 

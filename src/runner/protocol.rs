@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub(super) ids: Ids,
     pub(super) created: bool,
     pub(super) delete_sent: bool,
+    /// Whether a step of the run has deleted it, as the target says.
+    pub(super) deleted_by_step: bool,
     /// Whether it can be looked for.
     pub(super) searchable: bool,
     pub(super) may_hit_others: bool,
@@ -104,6 +106,7 @@ impl Known {
             ids: record.captures.clone(),
             created: record.created,
             delete_sent: record.delete_sent,
+            deleted_by_step: false,
             searchable: true,
             may_hit_others: true,
             sight: record.search_is_blind.then_some(Sight::Blind),
@@ -198,6 +201,8 @@ impl Protocol {
     /// know.
     fn not_found(&mut self, unknown: bool, left: Duration) -> Next {
         match self.deleted {
+            // A step says so, and nothing speaks against it: it is not deleted a second time.
+            None if self.known.deleted_by_step => Next::End(Ok(Undone::Gone)),
             None if !self.known.delete_sent => self.not_found_before(left),
             Some(Ok(Deleted::NotThere)) if unknown => Next::End(Ok(Undone::NotFound)),
             _ if self.seen => Next::End(Ok(Undone::Gone)),
@@ -310,6 +315,10 @@ impl Protocol {
     fn delete_unseen(&mut self) -> Next {
         if !self.known.created && self.known.may_hit_others {
             return Next::End(Err(protocol(UNFINDABLE)));
+        }
+        if self.known.deleted_by_step && self.known.may_hit_others {
+            // Without a search its word is all there is.
+            return Next::End(Ok(Undone::Gone));
         }
         self.repeat_unseen(Duration::ZERO)
     }

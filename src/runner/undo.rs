@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::Runner;
 use super::limits::Limits;
 use super::perform::{Stage, race};
 use super::protocol::{Hands, Heard, Known, Next, Protocol, Undone};
@@ -16,7 +17,9 @@ use crate::event::{Event, Exporters, HttpPhases};
 use crate::journal::{Journal, JournalError, Note};
 use crate::outcome::{Cause, Effect, Failure, chain};
 use crate::secret::Redactor;
-use crate::spec::{Deleted, Record, RecordId, Run, Scope, Target, Undoer, Undoing};
+use crate::spec::{
+    Change, DEFAULT_TEARDOWN, Deleted, Record, RecordId, Run, Scope, Target, Undoer, Undoing,
+};
 
 /// What carrying out a record needs of those who share it.
 #[derive(Clone, Copy)]
@@ -103,7 +106,11 @@ impl Errand<'_, '_, '_> {
             .limits
             .deadline
             .saturating_duration_since(self.limits.begun);
+        let by_step = async { Ok(sent_by_step(self.record, &*self.undoing, self.stage).await) };
+        let by_step = race(by_step, &self.limits, true).await?;
         let mut protocol = Protocol::new(Known {
+            delete_sent: self.record.delete_sent || by_step.is_some(),
+            deleted_by_step: by_step == Some(Change::Confirmed),
             searchable: self.undoing.search().is_some(),
             may_hit_others: self.undoing.may_hit_others(),
             sight: self.sight(),
@@ -233,6 +240,51 @@ impl Errand<'_, '_, '_> {
                 // What cannot be written now is known in memory.
                 let _ = journal.note(owed.id, Note::SearchIsBlind).await;
             }
+        }
+    }
+}
+
+/// Whether a step of the run has sent the very request that undoes this.
+async fn sent_by_step(
+    record: &Record,
+    undoing: &dyn Undoing,
+    stage: &mut Stage<'_>,
+) -> Option<Change> {
+    let mut http = Vec::new();
+    let key = {
+        let context = stage.context(Instant::now(), &mut http);
+        undoing.delete_key(&record.captures, &context).await?
+    };
+    stage.changes.of(key)
+}
+
+/// Writes down of what is armed that a step may have deleted it: whoever comes after this process
+/// must not delete it a second time, either.
+pub(super) async fn note_deletes_of_steps(
+    armed: &[RecordId],
+    runner: &Runner,
+    stage: &mut Stage<'_>,
+) {
+    if !stage.changes.take_new() {
+        return;
+    }
+    for id in armed {
+        let Ok(record) = runner.journal.read(*id) else {
+            continue;
+        };
+        // Nothing is waited for here, but code of a kind may panic anywhere.
+        let limits = Limits::from_now(DEFAULT_TEARDOWN, &CancellationToken::new());
+        let asked = async {
+            let undoing = read(&record, runner.undoer)?;
+            let may_be_noted = record.created && !record.delete_sent && undoing.may_hit_others();
+            Ok(may_be_noted
+                && sent_by_step(&record, undoing.as_ref(), stage)
+                    .await
+                    .is_some())
+        };
+        if race(asked, &limits, false).await.unwrap_or(false) {
+            // What cannot be written now is known in memory.
+            let _ = runner.journal.note(*id, Note::Deleting).await;
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::limits::Limits;
 use super::perform::{Performance, Stage, cancelled, perform, race};
 use super::protocol::{Hands, Undone};
-use super::undo::{carry_out, is_blind};
+use super::undo::{carry_out, is_blind, note_deletes_of_steps};
 use super::{Runner, Stop};
 use crate::event::{Event, FailedStep, Phase, RunRef, StepEnd, TeardownResult};
 use crate::journal::{JournalError, Note};
@@ -204,6 +204,7 @@ impl<'a> Walk<'a> {
         match &step.work {
             Work::Act(_) => {
                 let performance = self.perform(step, &limits).await;
+                note_deletes_of_steps(&self.armed, self.runner, &mut self.stage).await;
                 (self.finish(step, phase, performance), None)
             }
             Work::Acquire {

@@ -9,6 +9,7 @@ use http::header::USER_AGENT;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::changes::Changes;
 use super::identity::{Identity, Wire};
 use super::scope::Scope;
 use super::target::Target;
@@ -153,6 +154,8 @@ pub struct Context<'a> {
     pub http: &'a mut Vec<HttpPhases>,
     /// What the step waits for, if it does; told when its deadline passes first.
     pub waiting: &'a mut Option<Message>,
+    /// What the run has asked its target to change.
+    pub changes: &'a mut Changes,
 }
 
 impl Context<'_> {
@@ -184,21 +187,28 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn send_to(
-        &mut self,
-        place: &Place,
-        mut request: Request,
-    ) -> Result<Answer, Failure> {
+    pub async fn send_to(&mut self, place: &Place, request: Request) -> Result<Answer, Failure> {
+        let change = self.changes.begin(&place.endpoint, &request);
+        let sent = self.exchange(place, request).await;
+        if let Some(change) = change {
+            let result = sent.as_ref().map(|answer| answer.status);
+            self.changes
+                .end(change, result.map_err(|failure| failure.effect));
+        }
+        let answer = sent?;
+        if place.ours {
+            self.heard(&answer);
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&mut self, place: &Place, mut request: Request) -> Result<Answer, Failure> {
         self.prepare(place, &mut request).await?;
         let phases = attempt(self.http);
         let sent = self
             .client
             .send(&place.endpoint, request, self.connections, phases);
-        let answer = sent.await?;
-        if place.ours {
-            self.heard(&answer);
-        }
-        Ok(answer)
+        Ok(sent.await?)
     }
 
     /// The same, for an answer that is read as it comes.
@@ -318,6 +328,7 @@ impl Context<'_> {
             connections: self.connections,
             http: self.http,
             waiting: self.waiting,
+            changes: self.changes,
         }
     }
 

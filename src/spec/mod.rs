@@ -4,6 +4,7 @@
 
 mod action;
 mod case;
+mod changes;
 mod examine;
 mod identity;
 mod oauth2;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use action::{Action, Capture, Context, Done, Listed, Made, Place, Resource, Run, prefix};
 pub use case::{Case, Retry, Sequence, Step, Work, Wrapper};
+pub use changes::{Change, Changes, RequestKey};
 pub use examine::{Examiner, Finding};
 pub use identity::{Auth, HeaderAuth, Identity, Wire, open_secret};
 pub use oauth2::{AuthStyle, ClientCredentials, Grant};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::action::Context;
+use super::changes::RequestKey;
 use crate::outcome::Failure;
 use crate::text::json::{exact_map, exact_value};
 
@@ -105,6 +106,16 @@ pub trait Undoing: Send + Sync {
     /// Whether the target may have given what the delete names to something of somebody else's. A
     /// name that only this instance gives, or an id that is given once, it has not.
     fn may_hit_others(&self) -> bool;
+
+    /// The request that deletes it, to be known again if a step sends it. `None` if there is not
+    /// just one.
+    fn delete_key<'a>(
+        &'a self,
+        _ids: &'a Ids,
+        _context: &'a Context<'_>,
+    ) -> BoxFuture<'a, Option<RequestKey>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// Looks for it by its name.
     fn look<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>>;

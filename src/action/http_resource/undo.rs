@@ -10,7 +10,7 @@ use crate::action::capture::Captures;
 use crate::action::expect::Expectation;
 use crate::action::request::{RequestTemplate, broken_record};
 use crate::outcome::Failure;
-use crate::spec::{Capture, Context, Deleted, Ids, Looked, Record, Undoing};
+use crate::spec::{Capture, Context, Deleted, Ids, Looked, Record, RequestKey, Undoing};
 use crate::text::Lookup;
 use crate::text::json::equal;
 
@@ -60,6 +60,22 @@ impl Undoing for Reading {
 
     fn may_hit_others(&self) -> bool {
         self.by_id
+    }
+
+    fn delete_key<'a>(
+        &'a self,
+        ids: &'a Ids,
+        context: &'a Context<'_>,
+    ) -> BoxFuture<'a, Option<RequestKey>> {
+        async move {
+            let own = Own {
+                step: &self.step,
+                ids: Some(ids),
+            };
+            let (request, place) = self.delete.render(context, &own).await.ok()?;
+            Some(RequestKey::of(&place.endpoint, &request))
+        }
+        .boxed()
     }
 
     fn look<'a>(&'a self, context: &'a mut Context<'_>) -> BoxFuture<'a, Result<Looked, Failure>> {

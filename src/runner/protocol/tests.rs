@@ -65,6 +65,7 @@ fn known(hands: Hands) -> Known {
         ids: ids(1),
         created: true,
         delete_sent: false,
+        deleted_by_step: false,
         searchable: true,
         may_hit_others: true,
         sight: None,
@@ -176,6 +177,54 @@ fn the_sweeper_deletes_nothing_a_second_time_that_no_search_shows() {
         ..known(Hands::Sweeper)
     };
     check(by_name, &[("L- Dg L-", "gone"), ("L- Da L-", "gone")]);
+}
+
+#[test]
+fn what_a_step_has_deleted_is_looked_for_and_not_deleted_again() {
+    let by_step = |sight, confirmed| {
+        move || Known {
+            delete_sent: true,
+            deleted_by_step: confirmed,
+            sight,
+            ..known(Hands::Run)
+        }
+    };
+    for sight in [None, Some(Sight::Sees), Some(Sight::Blind)] {
+        check(
+            by_step(sight, true),
+            &[
+                ("L-", "gone"),
+                ("L?", "gone"),
+                // It lied, or it is listed for a while.
+                ("L= Da L-", "gone"),
+                ("L= Dg L= P L-", "gone"),
+            ],
+        );
+    }
+    // Nobody knows whether it was carried out.
+    check(
+        by_step(None, false),
+        &[
+            ("L-", "not found"),
+            ("L?", "not found"),
+            ("L= Da L-", "gone"),
+        ],
+    );
+    check(
+        by_step(Some(Sight::Blind), false),
+        &[("L-", "a delete was sent")],
+    );
+    let unsearchable = |confirmed, may_hit_others| {
+        move || Known {
+            searchable: false,
+            may_hit_others,
+            ..by_step(None, confirmed)()
+        }
+    };
+    check(unsearchable(true, true), &[("", "gone")]);
+    check(unsearchable(false, true), &[("", "a delete was sent")]);
+    // It may have been made again under the same name, which is nobody else's.
+    check(unsearchable(true, false), &[("Dg", "gone")]);
 }
 
 #[test]

@@ -109,6 +109,70 @@ async fn a_search_that_does_not_show_what_was_made_is_blind() {
     }
 }
 
+const LISTED: &str = "find = { path = \"/items?name=${run.name}\", items = \"/found\", match = { \"/name\" = \"${run.name}\" }, capture = { id = \"json:/id\" } }\n";
+/// Where there is nothing that has the name, the target knows no such address.
+const ASKED: &str = "find = { path = \"/status/404\", match = { \"/name\" = \"${run.name}\" }, capture = { id = \"json:/id\" } }\n";
+
+/// A thing that is deleted by a step, as specs do that create, read, change and delete.
+fn deleted_by_a_step(find: &str, path: &str, expect: &str) -> String {
+    let text = without_find("/items/${item.id}");
+    let text = text.replace("delete =", &format!("{find}delete ="));
+    format!(
+        "{text}[[spec.steps]]\nname = \"delete\"\nuse = \"http\"\nmethod = \"DELETE\"\npath = \"{path}\"\n\
+         expect = {{ status = {expect} }}\n"
+    )
+}
+
+/// Its id is a stranger's at once.
+#[tokio::test]
+async fn what_a_step_has_deleted_is_not_deleted_again() {
+    for (find, looks) in [(LISTED, 1), (ASKED, 1), ("", 0)] {
+        let world = World::new();
+        world.rig.reuse_ids();
+        let told = world
+            .run(&deleted_by_a_step(find, "/items/${item.id}", "204"))
+            .await;
+        let passed = told.story.ends_with("\npass\n");
+        assert!(passed && blind(&told) == 0, "{find}: {}", told.story);
+        assert!(told.owed.is_empty(), "{find}: {}", told.story);
+        assert_eq!(world.rig.deleted(), ["it-0001"], "{find}");
+        let log = world.rig.log();
+        assert_eq!(log[..2], ["POST /items", "DELETE /items/{id}"], "{find}");
+        assert_eq!(log.len(), 2 + looks, "{log:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_step_may_have_deleted_is_looked_for() {
+    let id = "/items/${item.id}";
+    // How the step's delete ends, what it expects; deletes in all, and what stays owed.
+    let rows = [
+        // It did nothing.
+        (LISTED, id, Some(Fault::Status(204)), "204", 2, 0),
+        // It is refused, which is what the spec wants.
+        (LISTED, id, Some(Fault::Status(403)), "403", 2, 0),
+        (LISTED, id, Some(Fault::Status(404)), "404", 2, 0),
+        ("", id, Some(Fault::Status(409)), "409", 2, 0),
+        // It was carried out, and nobody knows.
+        (LISTED, id, Some(Fault::FailAfterEffect(502)), "502", 1, 1),
+        ("", id, Some(Fault::FailAfterEffect(502)), "502", 1, 1),
+        // By another request than the undo's: both say that it is gone.
+        (LISTED, "/items/${item.id}?now=1", None, "204", 2, 0),
+    ];
+    for (find, path, fault, expect, deletes, owed) in rows {
+        let world = World::new();
+        if let Some(fault) = fault {
+            world.rig.snare("DELETE /items/{id}", 1, Some(fault));
+        }
+        let told = world.run(&deleted_by_a_step(find, path, expect)).await;
+        let row = format!("{find}, {path}, {fault:?}: {}", told.story);
+        assert_eq!(world.rig.count("DELETE /items/{id}"), deletes, "{row}");
+        assert_eq!((told.owed.len(), blind(&told)), (owed, 0), "{row}");
+        assert!(told.owed.iter().all(|record| record.delete_sent), "{row}");
+        assert!(world.rig.alive().is_empty(), "{row}");
+    }
+}
+
 fn without_find(delete: &str) -> String {
     spec(
         "",

@@ -1,6 +1,8 @@
 //! How a request goes on its way: over which connection, in which HTTP, packed or not, and how far
 //! redirects are followed.
 
+use std::borrow::Cow;
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
     LOCATION, USER_AGENT,
@@ -182,7 +184,7 @@ impl Manner {
             return Ok((context.send_to(&place, request).await?, (url, false)));
         }
         let mut next = request;
-        let mut chain = vec![shown(&url).to_owned()];
+        let mut chain = vec![shown(&url).into_owned()];
         let began_ours = place.ours;
         loop {
             let sent = context.send_to(&place, next.clone()).await;
@@ -225,7 +227,7 @@ impl Redirects {
         let mut open = to.clone();
         // Not every address can have them; then it has none.
         let _ = open.set_username("").and_then(|()| open.set_password(None));
-        chain.push(shown(open.as_str()).to_owned());
+        chain.push(shown(open.as_str()).into_owned());
         if chain.len() > self.most + 1 {
             return Err(format!("more than {} redirects", self.most));
         }
@@ -261,9 +263,13 @@ fn address(place: &Place, request: &Request) -> String {
     format!("{}{}", place.endpoint, request.path)
 }
 
-/// An address for people: its query may hold what is nobody's business.
-pub(super) fn shown(url: &str) -> &str {
-    url.split('?').next().unwrap_or_default()
+/// An address for people: its query may hold what is nobody's business. That something was cut off
+/// is shown, also to who looks for parts of secrets.
+pub(super) fn shown(url: &str) -> Cow<'_, str> {
+    match url.split_once('?') {
+        Some((open, _)) => format!("{open}…").into(),
+        None => url.into(),
+    }
 }
 
 /// Where an answer sends us, if it does (RFC 9110, 15.4).

@@ -21,6 +21,7 @@ mod e2e;
 mod faults;
 mod journal;
 mod large;
+mod leaks;
 mod plans;
 mod regressions;
 mod runs;

@@ -247,7 +247,7 @@ async fn what_is_not_followed_fails_as_protocol() {
         (
             "/go?x=hush",
             "redirects = 1",
-            "more than 1 redirects: RIG/go → RIG/go → RIG/go",
+            "more than 1 redirects: RIG/go → RIG/go… → RIG/go…",
         ),
         (
             &elsewhere,

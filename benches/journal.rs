@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
@@ -41,7 +41,7 @@ fn record() -> Record {
         instance: "staging-1".into(),
         run: "01j0000000abc".into(),
         timeout_ms: 10_000,
-        armed_at: SystemTime::now(),
+        armed_at: testerd::text::wall_clock(),
         may_show_secrets: false,
     }
 }

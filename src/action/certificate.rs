@@ -117,7 +117,7 @@ impl Certificate {
 /// Fails unless every certificate between the server's own and the root is valid now, and will be
 /// for so long. What else a server sends does not count: nobody needs it.
 pub fn valid_for(session: &Session, wanted: Duration) -> Result<(), Failure> {
-    let now = SystemTime::now();
+    let now = crate::text::wall_clock();
     let (used, sent) = (session.used(), session.certificates.len());
     if used.is_empty() {
         let what = "the server showed no certificate";

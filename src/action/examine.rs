@@ -77,7 +77,7 @@ pub(crate) async fn reach(context: &mut Context<'_>) -> Vec<Finding> {
     match sent.await {
         Ok(answer) => {
             let found = format!("answers {} in {:.0?}", answer.status, begun.elapsed());
-            let clock = clock(&answer.headers, SystemTime::now());
+            let clock = clock(&answer.headers, crate::text::wall_clock());
             [Finding::good("reachable", found)]
                 .into_iter()
                 .chain(clock)

@@ -1,7 +1,7 @@
 //! What an HTTP answer should be, and how it is not.
 
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -182,7 +182,7 @@ impl Reply {
             return Some(Duration::from_secs(seconds));
         }
         let when = httpdate::parse_http_date(&text).ok()?;
-        when.duration_since(SystemTime::now()).ok()
+        when.duration_since(crate::text::wall_clock()).ok()
     }
 
     /// How the body begins.

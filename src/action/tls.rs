@@ -376,7 +376,7 @@ impl Tls {
         let leaf = leaf(session)?;
         let captures = self.captures.iter().map(|(key, source, secret)| Capture {
             key: key.clone(),
-            value: source.of(session, &leaf, SystemTime::now()),
+            value: source.of(session, &leaf, crate::text::wall_clock()),
             secret: *secret,
         });
         Ok(captures.collect())

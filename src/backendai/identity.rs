@@ -111,7 +111,7 @@ impl Identity for User {
             let path = wire.endpoint.base_path().to_owned() + &request.path;
             let version = self.manager.agreed.version(wire).await?;
             let name = Uuid::new_v4().to_string();
-            self.sign(request, &host, &path, version, &name, SystemTime::now())
+            self.sign(request, &host, &path, version, &name, crate::text::wall_clock())
                 .ok_or_else(|| {
                     let what = "the keys cannot be put into a header";
                     Failure::new(Cause::Secret, what).without_effect()

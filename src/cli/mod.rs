@@ -234,6 +234,7 @@ pub fn main() -> Exit {
     if std::env::args_os().any(|argument| argument == "serve") {
         service::keep_hangups();
     }
+    service::survive_file_limits();
     match command() {
         Exit::Done | Exit::Failed if OUTPUT_LOST.load(Ordering::Relaxed) => Exit::Ours,
         exit => exit,
@@ -246,13 +247,12 @@ fn command() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done about a closed terminal.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
+            let printed = error.print();
+            if error.use_stderr() {
+                return Exit::Usage;
+            }
+            note_lost(printed.and_then(|()| std::io::stdout().flush()));
+            return Exit::Done;
         }
     };
     let logging = Logging {
@@ -470,7 +470,12 @@ fn print(text: &str) -> Exit {
 pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(visible(text).as_bytes());
-    if let Err(error) = written.and_then(|()| output.flush())
+    note_lost(written.and_then(|()| output.flush()));
+}
+
+/// Says once that what was said is lost.
+fn note_lost(written: std::io::Result<()>) {
+    if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
         && !OUTPUT_LOST.swap(true, Ordering::Relaxed)
     {

@@ -119,7 +119,7 @@ async fn landing(State(site): State<Arc<Site>>) -> Response {
             &ours.history.blind(),
             refused,
             ours.last_scrape(),
-            SystemTime::now(),
+            crate::text::wall_clock(),
         );
         Ok(page.into_bytes())
     });

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::exporter::brief;
 use crate::exporter::history::{BlindSearch, Entry, LastRun};
 use crate::outcome::Verdict;
-use crate::text::is_unseen;
+use crate::text::{is_unseen, rfc3339};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -129,7 +129,7 @@ fn last_run(page: &mut String, last: &LastRun, now: SystemTime) -> fmt::Result {
     write!(
         page,
         "</td><td><time datetime=\"{}\">{}</time><small>{}</small></td><td>{}</td>",
-        humantime::format_rfc3339_seconds(last.at),
+        rfc3339(last.at),
         ago(last.at, now),
         Escaped(&last.id),
         brief(last.duration),

@@ -34,7 +34,7 @@ impl Scrapes {
         let interval = seen.last.map(|(last, _)| now - last);
         seen.intervals.rotate_right(1);
         seen.intervals[0] = interval;
-        seen.last = Some((now, SystemTime::now()));
+        seen.last = Some((now, crate::text::wall_clock()));
         seen.begun += 1;
         seen.begun
     }

@@ -86,7 +86,9 @@ pub(super) fn find<'a>(instance: &str, name: &'a str, now: SystemTime) -> Option
         next.is_none_or(|next| "-_.@:/+ ".contains(next))
     };
     let found = |id: &'a str, made: SystemTime, checked: bool| {
-        let likely = made >= UNIX_EPOCH + FIRST && made <= now + AHEAD;
+        // A clock that was never set gives ids of the first day, and finds them.
+        let latest = now.max(UNIX_EPOCH + FIRST) + AHEAD;
+        let likely = made >= UNIX_EPOCH + FIRST && made <= latest;
         (likely && ended(id)).then_some(Found { id, made, checked })
     };
     let new = || {
@@ -212,6 +214,21 @@ mod tests {
         // Not before it was made.
         let before = UNIX_EPOCH + Duration::from_secs(1_789_000_000);
         assert_eq!(find("ci", &format!("ci-{old}"), before), None);
+    }
+
+    #[test]
+    fn ids_of_a_clock_that_was_never_set_are_found() {
+        let (ids, year) = (Ids::default(), Duration::from_secs(365 * 86_400));
+        for clock in [UNIX_EPOCH, UNIX_EPOCH + year, UNIX_EPOCH + 55 * year] {
+            let (one, two) = (ids.next("ci", clock), ids.next("ci", clock));
+            assert_ne!(one, two);
+            // Also when it was set in the meantime; until then nothing is old.
+            for later in [clock, clock + year, now()] {
+                let name = format!("ci-{one}");
+                let found = find("ci", &name, later).unwrap();
+                assert_eq!((found.made, found.checked), (UNIX_EPOCH + FIRST, true));
+            }
+        }
     }
 
     /// A million names that others give after the same prefix: hashes, ids of git, uuids, ULIDs,

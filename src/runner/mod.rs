@@ -14,7 +14,7 @@ mod undo;
 mod walk;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +118,7 @@ impl Runner {
             verdict,
             failed,
             duration: started.elapsed(),
-            at: SystemTime::now(),
+            at: crate::text::wall_clock(),
         });
         verdict
     }

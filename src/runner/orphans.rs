@@ -1,7 +1,7 @@
 //! Leftovers that no journal knows of: found by the name that only this instance gives.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,7 @@ pub async fn orphans(
 }
 
 fn ours(listed: Listed, step: &str, spec: &Scheduled, instance: &str) -> Option<Orphan> {
-    let now = SystemTime::now();
+    let now = crate::text::wall_clock();
     let found = id::find(instance, &listed.name, now)?;
     let captures = listed
         .captures

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
             instance: self.runner.instance.clone(),
             run: self.run.id.to_string(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            armed_at: SystemTime::now(),
+            armed_at: crate::text::wall_clock(),
             may_show_secrets: self.captures_secrets,
         };
         record.search_is_blind = is_blind(&record, self.runner.undoer, &self.runner.searches);

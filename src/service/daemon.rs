@@ -1,7 +1,7 @@
 //! The daemon: what is started in which order, and the order of stopping.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
@@ -287,7 +287,7 @@ fn begin_with(origin: &Origin, settings: &Settings, exporters: &Exporters) {
     );
     exporters.export(&Event::ConfigRead {
         accepted: false,
-        at: SystemTime::now(),
+        at: crate::text::wall_clock(),
     });
 }
 

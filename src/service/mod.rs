@@ -44,9 +44,10 @@ use crate::outcome::chain;
 use crate::plan::{self, Plan};
 use crate::runner::{Runner, Searches, Stop};
 use crate::tester::{Tester, Work};
+use crate::text::clock_fault;
 use daemon::Beside;
-pub use signals::keep_hangups;
 use signals::{Asked, Signals};
+pub use signals::{keep_hangups, survive_file_limits};
 
 /// An installed log and the count of its lost lines.
 pub type Logging = (Guard, Dropped);
@@ -181,6 +182,12 @@ fn block_on<F: Future<Output = Exit>>(
 ) -> Exit {
     // The default hook writes to standard error itself, and may block there.
     std::panic::set_hook(Box::new(|panic| error!(panic = %panic, "panicked")));
+    // Without dates there are neither names nor ages, and no answer has its head.
+    if let Some(fault) = clock_fault() {
+        error!("{fault}");
+        drop(guard);
+        return Exit::Ours;
+    }
     let exit = match runtime() {
         Ok(runtime) => {
             let exit = runtime.block_on(work(dropped));

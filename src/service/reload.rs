@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
@@ -191,7 +191,7 @@ impl Reloader {
     fn ended(&self, specs: Option<usize>) {
         self.ways.exporters.export(&Event::ConfigRead {
             accepted: specs.is_some() && self.origin.is_current,
-            at: SystemTime::now(),
+            at: crate::text::wall_clock(),
         });
         let status = match specs {
             Some(specs) if self.origin.is_current => format!("{specs} specs"),

@@ -18,6 +18,15 @@ pub fn keep_hangups() {
     }
 }
 
+/// From now on a file that would grow beyond its limit is an error of who writes it, and does not
+/// end the process. Also standard output may be a file.
+pub fn survive_file_limits() {
+    let signal = rustix::process::Signal::XFSZ.as_raw();
+    if let Err(error) = signal_hook::flag::register(signal, Arc::default()) {
+        crate::cli::complain(&format!("SIGXFSZ would end testerd: {error}"));
+    }
+}
+
 /// Whether SIGHUP came since it is kept, and before anybody listened.
 pub(super) fn take_hangup() -> bool {
     HANGUP.swap(false, Ordering::Relaxed)
@@ -37,8 +46,6 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     pub(super) hangup: Option<Signal>,
-    /// Listened to so that a file that grows beyond its limit is an error and not the end.
-    _file_size: Signal,
 }
 
 impl Signals {
@@ -47,7 +54,6 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: Some(signal(SignalKind::hangup())?),
-            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -195,7 +195,7 @@ fn line(owed: &Owed, inner: Option<RecordId>) -> String {
         last,
         ..
     } = owed;
-    let age = SystemTime::now()
+    let age = crate::text::wall_clock()
         .duration_since(record.armed_at)
         .unwrap_or_default();
     let age = humantime::format_duration(Duration::from_secs(age.as_secs()));

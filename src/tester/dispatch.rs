@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -227,7 +227,7 @@ impl Dispatch {
             spec: spec.info.clone(),
             id: self
                 .ids
-                .next(&self.runner.instance, SystemTime::now())
+                .next(&self.runner.instance, crate::text::wall_clock())
                 .into(),
         };
         let begun = Begun {
@@ -273,7 +273,7 @@ impl Dispatch {
                 verdict,
                 failed: None,
                 duration: task.begun.elapsed(),
-                at: SystemTime::now(),
+                at: crate::text::wall_clock(),
             });
             verdict
         });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ impl Clock {
     pub(super) fn start() -> Self {
         Self {
             origin: Instant::now(),
-            epoch: SystemTime::now()
+            epoch: crate::text::wall_clock()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
         }

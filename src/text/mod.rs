@@ -13,7 +13,7 @@ mod template;
 mod visible;
 mod yaml;
 
-pub use dates::{moment, rfc3339, roughly};
+pub use dates::{clock_fault, moment, rfc3339, roughly, wall_clock};
 pub use fields::{Fields, NamedFile, Notes, Outside, Params, Read};
 pub use node::{At, Entry, Node, Raw, Table, parse};
 pub use problem::{Problem, Severity, nearest};

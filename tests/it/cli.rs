@@ -249,6 +249,10 @@ fn output_that_is_lost_is_an_error() {
         &["run"],
         &["run", "--json"],
         &["sweep"],
+        &["sweep", "--list"],
+        &["--help"],
+        &["--version"],
+        &["run", "--help"],
     ] {
         let full = std::fs::File::options()
             .write(true)
@@ -265,6 +269,33 @@ fn output_that_is_lost_is_an_error() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(4), "{command:?}: {said}");
         assert!(said.contains("standard output"), "{command:?}: {said}");
+    }
+}
+
+/// Standard output may be a file that must not grow: no signal ends whoever writes to it.
+#[test]
+fn output_beyond_the_limit_of_files_is_an_error() {
+    let rig = Rig::start();
+    let folder = Folder::new(&rig.url(), &three());
+    let output = folder.folder.path().join("output");
+    for command in [
+        "check",
+        "list",
+        "list --json",
+        "run",
+        "run --json",
+        "sweep --list",
+    ] {
+        let script = "ulimit -f 0; exec \"$0\" $1 --config.file \"$2\" > \"$3\"";
+        let told = Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_testerd"), command])
+            .arg(folder.config())
+            .arg(&output)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(4), "{command}: {said}");
+        assert!(!said.is_empty(), "{command}");
     }
 }
 

@@ -182,7 +182,7 @@ impl State {
             seeded: BTreeSet::new(),
             notices: VecDeque::new(),
             noticed: 0,
-            began: SystemTime::now(),
+            began: crate::text::wall_clock(),
             agenda: BTreeMap::new(),
             planned: 0,
             dice: Dice::new(SEED),

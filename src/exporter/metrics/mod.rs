@@ -55,7 +55,7 @@ impl Metrics {
     /// Nothing counted yet. `exporters` are those that may drop something, by their label.
     #[must_use]
     pub fn new(exporters: Vec<(&'static str, Dropped)>) -> Self {
-        let started = SystemTime::now();
+        let started = crate::text::wall_clock();
         Self {
             started,
             exporters,
@@ -89,7 +89,7 @@ impl Metrics {
         if let Some(plan) = self.plan() {
             plan.fill(&mut page);
         }
-        self.owed().fill(&mut page, SystemTime::now());
+        self.owed().fill(&mut page, crate::text::wall_clock());
         page.encode()
     }
 

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::hash::Hasher;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
@@ -496,7 +496,7 @@ fn delete(connection: &Connection, id: RecordId, which: &str) -> rusqlite::Resul
 }
 
 fn insert(connection: &Connection, id: RecordId, note: &str, body: &str) -> rusqlite::Result<()> {
-    let now = SystemTime::now()
+    let now = crate::text::wall_clock()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -533,10 +533,17 @@ pub(super) fn put_aside(dir: &StateDir) -> Result<Option<PathBuf>, OpenError> {
 
 fn put_aside_parts(dir: &StateDir, parts: &[&str]) -> Result<Option<PathBuf>, OpenError> {
     let path = &dir.path().join(FILE);
-    let now = SystemTime::now()
+    let now = crate::text::wall_clock()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let suffix = format!("{SET_ASIDE}{}", now.as_nanos());
+    // No clock is certain to say something new: what was set aside before stays.
+    let mut suffixes = (now.as_nanos()..).map(|number| format!("{SET_ASIDE}{number}"));
+    let free = |suffix: &String| {
+        let mut ends = parts.iter();
+        ends.all(|end| !beside(path, &format!("{suffix}{end}")).exists())
+    };
+    let suffix = suffixes.find(free);
+    let suffix = suffix.ok_or_else(|| OpenError::of(path, ErrorKind::AlreadyExists.into()))?;
     let mut kept = None;
     // The file first: a log that is left alone is seen at the next start, a file without its log
     // would look whole.

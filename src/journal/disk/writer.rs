@@ -301,7 +301,7 @@ mod tests {
             instance: "i".into(),
             run: "r".into(),
             timeout_ms: 1,
-            armed_at: std::time::SystemTime::now(),
+            armed_at: crate::text::wall_clock(),
             may_show_secrets: false,
         }
     }

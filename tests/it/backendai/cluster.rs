@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -217,7 +217,7 @@ impl Cluster {
     pub(crate) async fn ask_as(&self, keys: &Keys, call: &str, body: Value) -> Value {
         let (method, path) = call.split_once(' ').unwrap();
         let host = self.addr.to_string();
-        let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let date = humantime::format_rfc3339_seconds(testerd::text::wall_clock()).to_string();
         let day: String = date[..10].split('-').collect();
         let version = "v9.20250722";
         let signature = signature(

@@ -172,7 +172,7 @@ impl Stage {
 
 /// Yesterday, now and tomorrow: a clock that was set while the record lay there.
 fn times_of_the_wall() -> [SystemTime; 3] {
-    let now = SystemTime::now();
+    let now = testerd::text::wall_clock();
     [now - DAY, now, now + DAY]
 }
 
@@ -195,7 +195,7 @@ async fn settling_takes_running_time_whatever_the_wall_clock_says() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_late_is_found_within_the_settling() {
     let (stage, sweeper) = stage(5);
-    stage.owe(SystemTime::now()).await.unwrap();
+    stage.owe(testerd::text::wall_clock()).await.unwrap();
     let late = async {
         sleep(Duration::from_millis(29_999)).await;
         world(|world| world.alive = true);
@@ -210,7 +210,7 @@ async fn a_slow_look_counts_from_its_beginning() {
     // settling is over, but saw how things were before it.
     world(|world| world.look = Duration::from_secs(20));
     let (stage, sweeper) = stage(5);
-    stage.owe(SystemTime::now()).await.unwrap();
+    stage.owe(testerd::text::wall_clock()).await.unwrap();
     let late = async {
         sleep(Duration::from_secs(47)).await;
         world(|world| world.alive = true);
@@ -222,7 +222,7 @@ async fn a_slow_look_counts_from_its_beginning() {
 #[tokio::test(start_paused = true)]
 async fn what_failed_in_between_is_looked_for_anew() {
     let (stage, sweeper) = stage(5);
-    stage.owe(SystemTime::now()).await.unwrap();
+    stage.owe(testerd::text::wall_clock()).await.unwrap();
     let down = async {
         sleep(Duration::from_secs(2)).await;
         world(|world| world.is_down = true);
@@ -264,7 +264,7 @@ async fn stuck_is_running_time_too() {
 async fn a_target_that_was_down_for_an_hour_is_swept_when_it_is_back() {
     world(|world| (world.is_down, world.alive) = (true, true));
     let (stage, sweeper) = stage(5);
-    stage.owe(SystemTime::now()).await.unwrap();
+    stage.owe(testerd::text::wall_clock()).await.unwrap();
     let journal = stage.journal.clone();
     let work = async {
         sleep(HOUR).await;
@@ -286,7 +286,7 @@ async fn a_broken_delete_stops_setups_until_it_works() {
     world(|world| world.is_down = true);
     let (stage, sweeper) = stage(3);
     for _ in 0..3 {
-        let id = stage.owe(SystemTime::now()).await.unwrap();
+        let id = stage.owe(testerd::text::wall_clock()).await.unwrap();
         stage
             .journal
             .note(id, Note::Created([].into()))
@@ -296,7 +296,7 @@ async fn a_broken_delete_stops_setups_until_it_works() {
     let journal = stage.journal.clone();
     let work = async {
         sleep(HOUR).await;
-        let refused = stage.owe(SystemTime::now()).await.unwrap_err();
+        let refused = stage.owe(testerd::text::wall_clock()).await.unwrap_err();
         assert!(
             matches!(refused, JournalError::Owed { owed: 3, .. }),
             "{refused}"
@@ -307,7 +307,7 @@ async fn a_broken_delete_stops_setups_until_it_works() {
         journal.arm(other).await.unwrap();
         world(|world| world.is_down = false);
         sleep(Duration::from_secs(62)).await;
-        stage.owe(SystemTime::now()).await.unwrap();
+        stage.owe(testerd::text::wall_clock()).await.unwrap();
     };
     stage.serve(sweeper, work).await;
 }

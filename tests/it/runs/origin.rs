@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -210,7 +210,7 @@ impl Authority {
     /// A server on 127.0.0.1 whose certificate is still valid for so long.
     pub(super) fn server(&self, valid: Duration, only_1_2: bool, protocols: &[&str]) -> Speaks {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        params.not_after = (SystemTime::now() + valid).into();
+        params.not_after = (testerd::text::wall_clock() + valid).into();
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let versions: &[_] = if only_1_2 {

@@ -252,12 +252,12 @@ async fn what_is_not_followed_fails_as_protocol() {
         (
             &elsewhere,
             "redirects = 9\nsame_origin = true",
-            "a redirect that leaves its origin: RIG/go → OTHER/there",
+            "a redirect that leaves its origin: RIG/go → OTHER/there…",
         ),
         (
             &secret,
             "redirects = 9",
-            "a redirect to no address, an endpoint holds no user and no password: write them as the target's auth: RIG/go → OTHER/there",
+            "a redirect to no address, an endpoint holds no user and no password: write them as the target's auth: RIG/go → OTHER/there…",
         ),
         (
             "http://[",

@@ -6,7 +6,7 @@ mod folders;
 mod sessions;
 mod streams;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -149,7 +149,7 @@ impl Site {
 
 /// A request as its sender must sign it.
 fn signed(keys: &Keys, method: &str, path: &str, body: Option<&Value>) -> Request<Body> {
-    let date = dates::written(SystemTime::now());
+    let date = dates::written(crate::text::wall_clock());
     let day: String = date[..10].split('-').collect();
     let signed = Signed {
         method,
@@ -216,7 +216,7 @@ async fn signatures_are_checked() {
         assert_eq!((told.status, told.code()), (401, "user_auth_unauthorized"));
         assert_eq!(told.json["msg"], msg);
     }
-    let late = dates::written(SystemTime::now() - Duration::from_secs(16 * 60));
+    let late = dates::written(crate::text::wall_clock() - Duration::from_secs(16 * 60));
     for (header, value, status, msg) in [
         ("Authorization", None, 401, "Unauthorized access"),
         (

@@ -144,6 +144,35 @@ impl<'a, 'c> Api<'a, 'c> {
         answered(&reply)
     }
 
+    /// Asks the GraphQL API for a list, page by page, to its end. The query takes `$limit` and
+    /// `$offset`, and what it filters by as `$filter`.
+    pub(super) async fn pages(
+        &mut self,
+        field: &str,
+        query: &str,
+        filter: &str,
+    ) -> Result<Vec<Value>, Failure> {
+        let protocol = |what: String| Failure::new(Reason::Protocol, what);
+        let mut all = Vec::new();
+        while all.len() < LONGEST {
+            let variables = json!({ "filter": filter, "limit": PAGE, "offset": all.len() });
+            let mut answer = self.query(query, variables).await?;
+            let Value::Array(page) = answer[field]["items"].take() else {
+                return Err(protocol(format!(
+                    "the search {field} has no list in its answer"
+                )));
+            };
+            let is_last = page.len() < PAGE;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+        Err(protocol(format!(
+            "{field}: there are more than {LONGEST}, which is not read to its end"
+        )))
+    }
+
     /// Changes something by the GraphQL API: the mutation `field` has to say that it is `ok`.
     /// Returns what the mutation answered.
     pub(super) async fn mutate(
@@ -169,6 +198,12 @@ impl<'a, 'c> Api<'a, 'c> {
         Ok(answer)
     }
 }
+
+/// How many a search tells at once.
+const PAGE: usize = 100;
+
+/// The longest list that is read.
+const LONGEST: usize = 10_000;
 
 /// Whether a refusal is certain. One because the name is taken is not, with whatever status it
 /// comes: names are ours alone, so it may answer a request that came twice and was carried out once.

@@ -136,7 +136,7 @@ impl Thing for Folder {
 
     async fn find(mark: &Mark, api: &mut Api<'_, '_>) -> Result<Vec<Ids>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{}%", mark.name)));
-        let mut found = look(&filter, 0, api).await?;
+        let mut found = look(&filter, api).await?;
         if let Some(group) = &mark.group {
             for folder in of_project(group, api).await? {
                 if found.iter().all(|known| known.id != folder.id) {
@@ -157,16 +157,7 @@ impl Thing for Folder {
         api: &mut Api<'_, '_>,
     ) -> Result<Vec<(String, Mark, Ids)>, Failure> {
         let filter = format!("name like {}", quoted(&format!("{prefix}%")));
-        let mut all = Vec::new();
-        loop {
-            let page = look(&filter, all.len(), api).await?;
-            let is_last = page.len() < PAGE;
-            all.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        let listed = all.into_iter().map(|folder| {
+        let listed = look(&filter, api).await?.into_iter().map(|folder| {
             let mark = Mark {
                 name: folder.name.clone(),
                 group: None,
@@ -211,21 +202,13 @@ impl Found {
     }
 }
 
-/// How many folders a search tells at once.
-const PAGE: usize = 100;
-
 const SEARCH: &str = "query ($filter: String, $limit: Int!, $offset: Int!) { \
     vfolder_list(filter: $filter, limit: $limit, offset: $offset) { items { id name status } } }";
 
 /// The folders, in whatever state, for which a condition holds. Other searches leave out those
 /// whose files are gone.
-async fn look(filter: &str, offset: usize, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure> {
-    let variables = json!({ "filter": filter, "limit": PAGE, "offset": offset });
-    let answer = api.query(SEARCH, variables).await?;
-    let Some(items) = answer["vfolder_list"]["items"].as_array() else {
-        let what = "the search for folders has no list in its answer";
-        return Err(Failure::new(Reason::Protocol, what));
-    };
+async fn look(filter: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure> {
+    let items = api.pages("vfolder_list", SEARCH, filter).await?;
     items.iter().map(Found::read).collect()
 }
 
@@ -246,7 +229,7 @@ async fn of_project(group: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Fa
 /// The folder that has this id, as far as anything tells of it.
 async fn with_id(id: &str, api: &mut Api<'_, '_>) -> Result<Option<Found>, Failure> {
     let filter = format!("id == {}", quoted(&dashed(id)));
-    if let Some(found) = look(&filter, 0, api).await?.pop() {
+    if let Some(found) = look(&filter, api).await?.pop() {
         return Ok(Some(found));
     }
     let path = format!("/folders/{}", encoded(id));

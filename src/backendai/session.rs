@@ -226,12 +226,10 @@ impl Thing for Session {
         let name = quoted(&format!("{prefix}%"));
         let filter =
             format!(r#"name like {name} & status != "TERMINATED" & status != "CANCELLED""#);
-        let data = api.query(ALIVE, json!({ "filter": filter })).await?;
-        let items = data.pointer("/compute_session_list/items");
         let mut listed = Vec::new();
-        for item in items.and_then(Value::as_array).into_iter().flatten() {
-            let name = text(item, "/name")?;
-            let id = text(item, "/session_id")?;
+        for item in api.pages("compute_session_list", ALIVE, &filter).await? {
+            let name = text(&item, "/name")?;
+            let id = text(&item, "/session_id")?;
             let mark = Named::by(&name);
             listed.push((name, mark, [("id".to_owned(), id.into())].into()));
         }
@@ -273,9 +271,8 @@ async fn destroy(path: &str, force: bool, api: &mut Api<'_, '_>) -> Result<bool,
     accepted(&reply, "DELETE /session").map(|_| true)
 }
 
-/// How many leftovers are told at once.
-const ALIVE: &str = "query($filter: String) {
-    compute_session_list(limit: 100, offset: 0, filter: $filter) { items { session_id name } } }";
+const ALIVE: &str = "query($filter: String, $limit: Int!, $offset: Int!) {
+    compute_session_list(limit: $limit, offset: $offset, filter: $filter) { items { session_id name } } }";
 
 /// Between two looks at a session that is being destroyed.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(500);

@@ -13,7 +13,7 @@ use super::folder::{self, quoted};
 use super::thing::{Ids, Thing, called, deleted, id, open};
 use crate::action::Key;
 use crate::action::kind::{TEXT, TEXTS};
-use crate::outcome::{Failure, Reason};
+use crate::outcome::Failure;
 use crate::secret::Redactor;
 use crate::spec::{Capture, Deleted};
 use crate::text::Lookup;
@@ -45,10 +45,10 @@ const CREATE: &str = "mutation ($email: String!, $props: UserInput!) { \
     create_user(email: $email, props: $props) { ok msg user { uuid } } }";
 const KEY_PAIRS: &str = "query ($email: String!) { \
     keypairs(email: $email, is_active: true) { access_key secret_key } }";
-const SEARCH: &str = "query ($filter: String) { \
-    user_list(limit: 100, offset: 0, filter: $filter) { items { uuid email status } } }";
-const FOLDERS: &str = "query ($filter: String) { \
-    vfolder_list(limit: 100, offset: 0, filter: $filter) { items { id } } }";
+const SEARCH: &str = "query ($filter: String, $limit: Int!, $offset: Int!) { \
+    user_list(limit: $limit, offset: $offset, filter: $filter) { items { uuid email status } } }";
+const FOLDERS: &str = "query ($filter: String, $limit: Int!, $offset: Int!) { \
+    vfolder_list(limit: $limit, offset: $offset, filter: $filter) { items { id } } }";
 const DELETE: &str = "mutation ($email: String!) { delete_user(email: $email) { ok msg } }";
 // Without `purge_shared_vfolders` shared folders would become ours.
 const PURGE: &str = "mutation ($email: String!) { \
@@ -230,11 +230,7 @@ async fn look(email: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure>
 }
 
 async fn search(filter: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failure> {
-    let answer = api.query(SEARCH, json!({ "filter": filter })).await?;
-    let Some(items) = answer["user_list"]["items"].as_array() else {
-        let what = "the search for users has no list in its answer";
-        return Err(Failure::new(Reason::Protocol, what));
-    };
+    let items = api.pages("user_list", SEARCH, filter).await?;
     let found = items.iter().map(|item| {
         Ok(Found {
             id: text(item, "/uuid")?,
@@ -248,10 +244,8 @@ async fn search(filter: &str, api: &mut Api<'_, '_>) -> Result<Vec<Found>, Failu
 /// Removes the folders that a user owns.
 async fn clear_folders(owner: &str, api: &mut Api<'_, '_>) -> Result<(), Failure> {
     let filter = format!("user == {}", quoted(owner));
-    let answer = api.query(FOLDERS, json!({ "filter": filter })).await?;
-    let items = answer["vfolder_list"]["items"].as_array();
-    for item in items.into_iter().flatten() {
-        folder::clear(&text(item, "/id")?, api).await?;
+    for item in api.pages("vfolder_list", FOLDERS, &filter).await? {
+        folder::clear(&text(&item, "/id")?, api).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! When a daemon has the state directory, it is asked to do it; without one the journal is opened
 //! and carried out here. Neither needs a spec to be right: only the targets are read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::journal::{DiskJournal, Journal, Note, OpenError, Owed, StateDir, Whos
 use crate::outcome::{Failure, chain};
 use crate::plan::Plan;
 use crate::runner::{self, Hands, Office, Orphan, Runner, Searches};
-use crate::spec::{RecordId, Scheduled};
+use crate::spec::{Record, RecordId, Scheduled};
 use crate::sweeper::{Sweeper, refusal};
 
 /// What is wanted.
@@ -314,33 +314,52 @@ pub fn orphans(plan: &Plan, wish: Orphans, logging: Logging) -> Exit {
     block_on(logging, |_| find_orphans(plan, wish))
 }
 
+/// What is left over: each by target, kind, name and ids, and the spec that lists it.
+type Found<'a> = BTreeMap<[String; 5], (&'a Scheduled, Orphan)>;
+
+/// Lists the leftovers of specs, and says which of them cannot list theirs. Several specs may list
+/// the same things; several things may have one name.
+async fn list<'a>(
+    specs: &[&'a Scheduled],
+    instance: &str,
+    client: &Client,
+) -> (Found<'a>, Vec<String>) {
+    let (mut found, mut wrong) = (Found::new(), Vec::new());
+    for spec in specs {
+        for resource in spec.case.resources() {
+            match runner::orphans(resource, spec, instance, client).await {
+                Ok(orphans) => found.extend(
+                    orphans
+                        .into_iter()
+                        .map(|orphan| (key(spec, &orphan), (*spec, orphan))),
+                ),
+                Err(failure) => wrong.push(format!("{}: {failure}", spec.info.identity)),
+            }
+        }
+    }
+    (found, wrong)
+}
+
+fn key(spec: &Scheduled, orphan: &Orphan) -> [String; 5] {
+    let Record { undo, captures, .. } = &orphan.record;
+    [
+        spec.target.name.clone(),
+        orphan.name.clone(),
+        undo.kind.clone(),
+        undo.arguments.to_string(),
+        format!("{captures:?}"),
+    ]
+}
+
 async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
     let client = Client::new();
     let mut exit = Exit::Done;
-    // Several specs may list the same things.
-    let mut found = BTreeMap::new();
-    for spec in &plan.scheduled {
-        for resource in spec.case.resources() {
-            match runner::orphans(resource, spec, &plan.settings.instance, &client).await {
-                Ok(orphans) => {
-                    // Things of different kinds may have one name: they are told by their undo.
-                    let key = |orphan: &Orphan| {
-                        let undo = &orphan.record.undo;
-                        let undo = (undo.kind.clone(), undo.arguments.to_string());
-                        (spec.target.name.clone(), orphan.name.clone(), undo)
-                    };
-                    found.extend(
-                        orphans
-                            .into_iter()
-                            .map(|orphan| (key(&orphan), (spec.as_ref(), orphan))),
-                    );
-                }
-                Err(failure) => {
-                    complain(&format!("{}: {failure}", spec.info.identity));
-                    exit = Exit::Ours;
-                }
-            }
-        }
+    let specs: Vec<_> = plan.scheduled.iter().map(AsRef::as_ref).collect();
+    let instance = &plan.settings.instance;
+    let (mut found, wrong) = list(&specs, instance, &client).await;
+    for wrong in &wrong {
+        complain(wrong);
+        exit = Exit::Ours;
     }
     // After the targets were asked: what a daemon makes meanwhile is written down first, so that
     // nothing is found here that a run has in hand and the journal does not tell.
@@ -382,11 +401,62 @@ async fn find_orphans(plan: &Plan, wish: Orphans) -> Exit {
         say("nothing was deleted\n");
         return Exit::Ours;
     }
-    for (orphan, failure) in delete(&meant, &client).await {
-        say(&format!("{orphan}: {failure}\n"));
-        exit = Exit::Ours;
+    let failed = delete(&meant, &client).await;
+    let is_deleted = |one: &&(&Scheduled, Orphan)| {
+        let is_same = |(key_failed, _): &([String; 5], Failure)| *key_failed == key(one.0, &one.1);
+        !failed.iter().any(is_same)
+    };
+    let deleted: Vec<_> = meant.iter().filter(is_deleted).collect();
+    let still = look_again(&deleted, instance, &client).await;
+    for (spec, orphan) in &meant {
+        let key = key(spec, orphan);
+        let failure = failed.iter().find(|(failed, _)| *failed == key);
+        let (what, is_gone) = match (failure, &still) {
+            (Some((_, failure)), _) => (failure.to_string(), false),
+            (None, Ok(still)) if still.contains_key(&key) => (STILL_LISTED.to_owned(), false),
+            (None, Ok(_)) => ("deleted".to_owned(), true),
+            (None, Err(wrong)) => (format!("{UNSEEN}: {wrong}"), false),
+        };
+        say(&format!("{}: {what}\n", describe(spec, orphan)));
+        exit = if is_gone { exit } else { Exit::Ours };
     }
     exit
+}
+
+const STILL_LISTED: &str =
+    "the target accepted the delete, but still lists it: look yourself, then delete it again";
+const UNSEEN: &str = "the target accepted the delete, but cannot be asked whether it is gone";
+
+/// What is still listed of what was deleted. Some targets list for a moment what is gone.
+async fn look_again<'a>(
+    deleted: &[&(&'a Scheduled, Orphan)],
+    instance: &str,
+    client: &Client,
+) -> Result<Found<'a>, String> {
+    let keys: BTreeSet<_> = deleted.iter().map(|one| key(one.0, &one.1)).collect();
+    let mut specs: Vec<&Scheduled> = Vec::new();
+    for (spec, _) in deleted {
+        if !specs.iter().any(|known| std::ptr::eq(*known, *spec)) {
+            specs.push(spec);
+        }
+    }
+    let mut pauses = [250, 500, 1000, 2000]
+        .map(Duration::from_millis)
+        .into_iter();
+    loop {
+        if keys.is_empty() {
+            return Ok(Found::new());
+        }
+        let (mut found, wrong) = list(&specs, instance, client).await;
+        found.retain(|key, _| keys.contains(key));
+        match pauses.next() {
+            Some(pause) if !found.is_empty() || !wrong.is_empty() => {
+                tokio::time::sleep(pause).await;
+            }
+            _ if wrong.is_empty() => return Ok(found),
+            _ => return Err(wrong.join("; ")),
+        }
+    }
 }
 
 /// Asks whoever sits there, after everything was shown.
@@ -404,7 +474,7 @@ fn is_confirmed(count: usize) -> bool {
 
 /// Deletes leftovers, and returns those that cannot be deleted. What fails is tried again when
 /// others are gone: a session has to end before a folder that it has mounted can be deleted.
-async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<(String, Failure)> {
+async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<([String; 5], Failure)> {
     let never = CancellationToken::new();
     let office = Office {
         undoer: catalog::undoer,
@@ -419,16 +489,15 @@ async fn delete(found: &[(&Scheduled, Orphan)], client: &Client) -> Vec<(String,
         let mut failed = Vec::new();
         for one @ (spec, orphan) in &left {
             let (record, target) = (&orphan.record, &spec.target);
-            match runner::undo(record, office, target, client, &never).await {
-                Ok(_) => say(&format!("{}: deleted\n", describe(spec, orphan))),
-                Err(failure) => failed.push((*one, failure)),
+            if let Err(failure) = runner::undo(record, office, target, client, &never).await {
+                failed.push((*one, failure));
             }
         }
         if failed.is_empty() || failed.len() == left.len() {
-            let told = failed
-                .into_iter()
-                .map(|((spec, orphan), failure)| (describe(spec, orphan), failure));
-            return told.collect();
+            let told = failed.into_iter();
+            return told
+                .map(|((spec, orphan), failure)| (key(spec, orphan), failure))
+                .collect();
         }
         left = failed.into_iter().map(|(one, _)| one).collect();
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testerd::backendai::KeyPair;
-use testerd::client::Endpoint;
+use testerd::client::{Client, Endpoint};
 use testerd::event::RunRef;
+use testerd::runner::orphans;
 use testerd::secret::{Secret, SecretSource};
 use testerd::spec::{Scheduled, Target};
 use tokio::time::sleep;
@@ -15,7 +16,7 @@ use super::clock;
 use super::cluster::{ACCESS_KEY, SECRET_KEY, Seen};
 use super::site::{Site, Told};
 use crate::rig::Fault;
-use crate::unwind::World;
+use crate::unwind::{INSTANCE, World};
 
 const INTERACTIVE: &str = "single_node_single_container_creation_interactive_session_success";
 const COMMIT: &str = "single_node_single_container_commit_interactive_session_success";
@@ -160,6 +161,42 @@ fn graphql_errors_are_no_answers() {
             assert_eq!(told.ended(), ended, "{}", told.story);
             assert!(told.message().contains(said), "{}", told.message());
             site.assert_clean().await;
+        }
+    });
+}
+
+/// Searches tell a hundred at a time.
+#[test]
+fn leftovers_are_listed_to_the_last_page() {
+    clock::run(async {
+        let make = "mutation ($email: String!, $props: UserInput!) { \
+                    create_user(email: $email, props: $props) { ok msg } }";
+        for count in [99, 100, 101, 205] {
+            let site = Site::open().await;
+            for nth in 0..count {
+                // Called as by a version before names had a check.
+                let name = format!("{INSTANCE}-6gc8m3c01anan-{nth}");
+                let props = json!({
+                    "username": name, "password": "secret-Wa8!", "need_password_change": false,
+                    "full_name": name, "description": "", "domain_name": "default",
+                    "role": "user", "status": "active", "group_ids": [],
+                });
+                let email = format!("{name}@example.invalid");
+                let answer = site
+                    .cluster
+                    .query(make, json!({ "email": email, "props": props }))
+                    .await;
+                assert_eq!(answer["create_user"]["ok"], true, "{answer}");
+            }
+            let spec = site.spec("own", &as_guest("use = \"http\"\npath = \"/folders\""));
+            let [resource] = spec.case.resources()[..] else {
+                panic!("one user");
+            };
+            let asked = || site.cluster.seen("query user_list").len();
+            let before = asked();
+            let listed = orphans(resource, &spec, INSTANCE, &Client::new()).await;
+            assert_eq!(listed.unwrap().len(), count);
+            assert_eq!(asked() - before, count / 100 + 1, "{count}");
         }
     });
 }

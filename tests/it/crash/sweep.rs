@@ -218,8 +218,22 @@ fn leftovers_are_found_when_the_journal_is_lost() {
     asked.says(4, "nothing was deleted");
     assert!(asked.out.contains(&ours[0]), "it shows what it would take");
     assert_eq!(site.rig.alive(), all);
+    // Whatever the target says, the list is asked again.
+    for (status, said) in [
+        (204, "still lists it"),
+        (200, "still lists it"),
+        (404, "still lists it"),
+        (500, "500"),
+    ] {
+        site.rig.fail(DELETE, Fault::Status(status));
+        let swept = site.sweep(&["--orphans", "--delete", "--yes", "--older-than=0s"]);
+        swept.says(4, said);
+        assert!(!swept.out.contains("deleted\n"), "{swept:?}");
+        assert_eq!(site.rig.alive(), all);
+        site.rig.heal(DELETE);
+    }
     site.sweep(&["--orphans", "--delete", "--yes", "--older-than=0s"])
-        .says(0, "deleted");
+        .says(0, "deleted\n");
     assert_eq!(site.rig.alive(), sorted(&strangers));
     let arguments = ["--orphans", "--delete", "--yes", "--unchecked"];
     site.sweep(&arguments).says(0, unchecked);

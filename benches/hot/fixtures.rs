@@ -1,7 +1,7 @@
 //! Specs, events and a runner that all benches share. Small numbers of steps, as people write them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use testerd::event::{
     Event, HttpPhases, Identity, Phase, PoolInfo, RunRef, SpecInfo, StateRule, StepEnd, StepInfo,

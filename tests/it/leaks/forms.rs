@@ -33,9 +33,12 @@ fn json(text: &str) -> String {
 
 fn percent(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let of = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
+    let of = |byte: u8| {
+        if plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
     };
     String::from_utf8(each(text, of)).unwrap()
 }
@@ -134,15 +137,18 @@ pub(super) fn readings(text: &[u8], depth: usize) -> HashSet<Vec<u8>> {
     all
 }
 
+/// Takes one code off.
+type Code = fn(&[u8]) -> Vec<u8>;
+
 /// One code taken off, whichever it may be.
 fn decoded(text: &[u8]) -> Vec<Vec<u8>> {
-    let codes: [fn(&[u8]) -> Vec<u8>; 9] = [
+    let codes: [Code; 9] = [
         |text| escapes(text, b'%', false),
         |text| escapes(text, b'%', true),
         |text| escapes(text, b'\\', false),
         |text| escapes(text, b'&', false),
         |text| escapes(text, b'=', false),
-        |text| runs(text, is_base64, |run| base64s(run)),
+        |text| runs(text, is_base64, base64s),
         |text| runs(text, |b| b.is_ascii_hexdigit() || b == b':', hexes),
         // Bytes that were taken for letters.
         |text| {

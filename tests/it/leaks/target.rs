@@ -39,7 +39,10 @@ fn hear(stream: &TcpStream) -> std::io::Result<(String, String)> {
             break;
         }
         if path.is_empty() {
-            path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            line.split(' ')
+                .nth(1)
+                .unwrap_or_default()
+                .clone_into(&mut path);
         }
         if let Some((name, value)) = line.split_once(':') {
             match &*name.to_ascii_lowercase() {
@@ -65,14 +68,14 @@ fn converse(mut stream: &TcpStream, secrets: &[String]) -> std::io::Result<()> {
     let place = parts.get(3).copied().unwrap_or_default();
     match place {
         "status" => answer(stream, "500 No", "", &said),
-        "header" => answer(stream, "200 OK", &header("x-echo", &said), b"ok"),
+        "header" => answer(stream, "200 OK", header("x-echo", &said), b"ok"),
         "redirect" => {
             let to = [b"/gone/?x=".as_slice(), &said].concat();
-            answer(stream, "302 Found", &header("location", &to), b"")
+            answer(stream, "302 Found", header("location", &to), b"")
         }
         "away" => {
             let to = [b"nowhere://x/".as_slice(), &said].concat();
-            answer(stream, "302 Found", &header("location", &to), b"")
+            answer(stream, "302 Found", header("location", &to), b"")
         }
         "cut" => {
             let before = EXCERPT - said.len().min(EXCERPT) / 2;
@@ -107,39 +110,48 @@ fn converse(mut stream: &TcpStream, secrets: &[String]) -> std::io::Result<()> {
                 &events,
             )
         }
-        "websocket" => {
-            let accept = derive_accept_key(key.as_bytes());
-            let head = format!(
-                "HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes())?;
-            let text = String::from_utf8_lossy(&said).into_owned();
-            let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-            stream.write_all(&[&[0x81, 126], &length, text.as_bytes()].concat())?;
-            // A close whose reason says it too.
-            let reason = if text.len() > 120 { "" } else { &text };
-            let reason = reason.as_bytes();
-            let length = u8::try_from(reason.len() + 2).unwrap();
-            stream.write_all(&[&[0x88, length], &1011_u16.to_be_bytes(), reason].concat())
-        }
+        "websocket" => websocket(stream, &key, &said),
+        _ => login(stream, place, &secrets[nth], &said),
+    }
+}
+
+fn websocket(mut stream: &TcpStream, key: &str, said: &[u8]) -> std::io::Result<()> {
+    let accept = derive_accept_key(key.as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let text = String::from_utf8_lossy(said).into_owned();
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&[0x81, 126], &length, text.as_bytes()].concat())?;
+    // A close whose reason says it too.
+    let reason = if text.len() > 120 { "" } else { &text };
+    let reason = reason.as_bytes();
+    let length = u8::try_from(reason.len() + 2).unwrap();
+    stream.write_all(&[&[0x88, length], &1011_u16.to_be_bytes(), reason].concat())
+}
+
+/// What logins and token endpoints say.
+fn login(stream: &TcpStream, place: &str, secret: &str, said: &[u8]) -> std::io::Result<()> {
+    match place {
         // Tokens of a login, in answers that are none.
-        "token" => answer(stream, "200 OK", "", &token(&secrets[nth])),
+        "token" => answer(stream, "200 OK", "", &token(secret)),
         "broken" => answer(
             stream,
             "200 OK",
             "",
-            &[b"{\"token\": \"".as_slice(), &said].concat(),
+            &[b"{\"token\": \"".as_slice(), said].concat(),
         ),
         "elsewhere" => answer(
             stream,
             "200 OK",
             "",
-            &[b"{\"key\": \"".as_slice(), &said, b"\"}"].concat(),
+            &[b"{\"key\": \"".as_slice(), said, b"\"}"].concat(),
         ),
-        "unkind" => answer(stream, "418 No", "", &said),
+        "unkind" => answer(stream, "418 No", "", said),
         // What a token endpoint says.
         "oauth" => {
-            let text = String::from_utf8_lossy(&said).into_owned();
+            let text = String::from_utf8_lossy(said).into_owned();
             let body = serde_json::json!({ "error": "invalid_client", "error_description": text });
             answer(
                 stream,
@@ -149,7 +161,7 @@ fn converse(mut stream: &TcpStream, secrets: &[String]) -> std::io::Result<()> {
             )
         }
         "granted" => {
-            let body = serde_json::json!({ "access_token": secrets[nth], "token_type": "Bearer" });
+            let body = serde_json::json!({ "access_token": secret, "token_type": "Bearer" });
             answer(
                 stream,
                 "200 OK",
@@ -158,10 +170,10 @@ fn converse(mut stream: &TcpStream, secrets: &[String]) -> std::io::Result<()> {
             )
         }
         "cookie" => {
-            let cookie = format!("set-cookie: session={}; Path=/\r\n", secrets[nth]);
+            let cookie = format!("set-cookie: session={secret}; Path=/\r\n");
             answer(stream, "200 OK", &cookie, b"{}")
         }
-        _ => answer(stream, "200 OK", "", &said),
+        _ => answer(stream, "200 OK", "", said),
     }
 }
 

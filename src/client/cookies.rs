@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn cookies_are_sent_where_they_belong() {
         let (http, https) = ("http://shop.example/a/b", "https://shop.example/a/b");
-        let rows: [(&[&str], &str, &str, &str); 16] = [
+        let address = "http://127.0.0.1/";
+        let rows: [(&[&str], &str, &str, &str); 25] = [
             (&["a=1"], http, http, "a=1"),
             (&["a=1", "b=2; Path=/"], http, http, "a=1; b=2"),
             (&["a=1; Path=/", "a=2; Path=/a"], http, http, "a=2; a=1"),
@@ -232,6 +233,31 @@ mod tests {
                 "",
             ),
             (&["a=\"x y\"", "b", "c=d=e"], http, http, "a=\"x y\"; c=d=e"),
+            // Ages and dates beyond what can be counted, and none at all.
+            (&["a=1; Max-Age=99999999999999999999"], http, http, "a=1"),
+            (&["a=1; Max-Age=9223372036854775807"], http, http, "a=1"),
+            (&["a=1; Max-Age=-1"], http, http, ""),
+            (
+                &["a=1; Expires=Fri, 31 Dec 9999 23:59:59 GMT"],
+                http,
+                http,
+                "a=1",
+            ),
+            (
+                &["a=1; Expires=Sun, 06 Nov 9000000000000000000 08:49:37 GMT"],
+                http,
+                http,
+                "a=1",
+            ),
+            (&["a=1; Expires=0"], http, http, "a=1"),
+            (
+                &["a=1; Expires=Wed, 21-Oct-2099 07:28:00 GMT"],
+                http,
+                http,
+                "a=1",
+            ),
+            (&["a=1; Domain=127.0.0.1"], address, address, "a=1"),
+            (&["a=1; Domain=127.0.0.2"], address, address, ""),
         ];
         for (set, from, to, expected) in rows {
             assert_eq!(sent(set, from, to), expected, "{set:?} {from} {to}");

@@ -19,6 +19,7 @@ mod origin;
 mod reasons;
 mod redirects;
 mod refusals;
+mod retry_after;
 mod secrets;
 mod stopping;
 mod streams;

@@ -321,7 +321,7 @@ async fn what_the_head_of_an_answer_must_be() {
             (&url(&format!("{here}?id=look")), "passed"),
             (
                 &url("${target.name}"),
-                "assertion: the answer came from http://RIG/look, expected rig",
+                "assertion: the answer came from http://RIG/look…, expected rig",
             ),
         ],
     )

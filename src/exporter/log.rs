@@ -169,7 +169,7 @@ impl Exporter for Log {
                 target,
                 kind,
                 search,
-            } => tracing::warn!(
+            } => tracing::error!(
                 target,
                 kind,
                 search,

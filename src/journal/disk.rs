@@ -7,6 +7,7 @@
 
 mod file;
 mod mark;
+mod trouble;
 mod wal;
 mod watch;
 mod writer;
@@ -146,8 +147,16 @@ impl DiskJournal {
     /// As [`Self::open`], but a damaged file is left where it is.
     pub fn look(folder: &Path) -> Result<Vec<Owed>, OpenError> {
         let mut store = Store::default();
-        store.restore(file::look(&folder.join(FILE))?);
+        store.restore(file::look(folder)?);
         Ok(store.all())
+    }
+
+    /// Damaged journals that lie in a state directory: what they owe is not known.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn set_aside(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+        file::set_aside(folder)
     }
 
     /// Whether some process has this state directory.
@@ -177,6 +186,8 @@ impl DiskJournal {
         if !Self::look(folder)?.is_empty() || !file::set_aside(dir.path())?.is_empty() {
             return Ok(false);
         }
+        // First: without its mark a journal that is gone is not missed by who looks meanwhile.
+        mark::remove(&dir)?;
         std::fs::remove_dir_all(dir.path()).map_err(|error| OpenError::of(folder, error))?;
         Ok(true)
     }

@@ -252,22 +252,14 @@ impl StateDir {
     /// If it is a link, a directory, or of somebody else.
     pub fn check(&self, name: &str) -> Result<(), OpenError> {
         let path = self.path.join(name);
-        let file = match path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(OpenError::of(&path, error)),
-            Ok(file) => file,
-        };
-        let kind = file.file_type();
-        let what = if kind.is_symlink() {
-            "it is a symbolic link".to_owned()
-        } else if !kind.is_file() && !kind.is_socket() {
-            "it is no plain file".to_owned()
-        } else if ![0, uid(), self.known.uid()].contains(&file.uid()) {
-            format!("it belongs to uid {}", file.uid())
-        } else {
-            return Ok(());
-        };
-        Err(refused(&path, what, "see who made it, and remove it"))
+        let known = [0, uid(), self.known.uid()];
+        match plain(&path)? {
+            Some(file) if !known.contains(&file.uid()) => {
+                let what = format!("it belongs to uid {}", file.uid());
+                Err(refused(&path, what, REMOVE))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The error of a file that is there and cannot be written.
@@ -317,9 +309,32 @@ impl StateDir {
     }
 }
 
-/// The flags that follow no link.
+const REMOVE: &str = "see who made it, and remove it";
+
+/// What is known of a plain file, or a socket; `None` if it is not there. A link may lead anywhere,
+/// and whoever opens a pipe waits for the other end.
+///
+/// # Errors
+/// If it is anything else.
+pub(super) fn plain(path: &Path) -> Result<Option<Metadata>, OpenError> {
+    let file = match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| OpenError::of(path, error))?,
+    };
+    let kind = file.file_type();
+    let what = if kind.is_symlink() {
+        "it is a symbolic link"
+    } else if !kind.is_file() && !kind.is_socket() {
+        "it is no plain file"
+    } else {
+        return Ok(Some(file));
+    };
+    Err(refused(path, what.into(), REMOVE))
+}
+
+/// The flags that follow no link, and wait for nobody.
 pub(super) fn no_follow() -> i32 {
-    OFlags::NOFOLLOW.bits().cast_signed()
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 
 /// Who we are.

@@ -1,6 +1,7 @@
 //! Secrets: values that cannot be printed, where they are read from, and texts from which they are
 //! taken out (`redact`).
 
+mod escapes;
 mod layers;
 mod redact;
 #[cfg(test)]

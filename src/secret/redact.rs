@@ -13,7 +13,8 @@ use std::sync::{Arc, OnceLock};
 use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
-use super::layers::{CUT, Codec, Escapes, Layer, fold, is_unseen};
+use super::escapes::Escapes;
+use super::layers::{CUT, Codec, Layer, fold, is_unseen};
 
 /// What stands where a secret stood.
 const HIDDEN: &str = "[secret]";
@@ -242,11 +243,15 @@ impl Looking<'_> {
         }
         self.budget = self.budget.checked_sub(layer.text.len())?;
         let folded = layer.folded();
-        self.whole(&folded);
+        self.whole(&folded, 0);
         self.cut(&folded);
+        if let Some(joined) = folded.joined() {
+            // Broken into lines, or written apart.
+            self.whole(&joined, CERTAIN);
+        }
         if let Some(lost) = layer.lost() {
             let folded = lost.folded();
-            self.whole(&folded);
+            self.whole(&folded, 0);
             self.cut(&folded);
         }
         if depth == 0 {
@@ -260,6 +265,9 @@ impl Looking<'_> {
         if let Some(inner) = layer.reread() {
             self.through(&inner, depth - 1)?;
         }
+        if let Some(inner) = layer.listed(self.least) {
+            self.through(&inner, depth - 1)?;
+        }
         for pass in Codec::PASSES {
             if let Some(inner) = layer.decoded(pass, self.least) {
                 self.through(&inner, depth - 1)?;
@@ -268,10 +276,14 @@ impl Looking<'_> {
         Some(())
     }
 
-    fn whole(&mut self, layer: &Layer) {
+    /// Secrets of at least so many bytes.
+    fn whole(&mut self, layer: &Layer, least: usize) {
         let mut last = 0..0;
         for found in self.search.find_overlapping_iter(&layer.text) {
             let needle = &self.needles[found.pattern().as_usize()];
+            if needle.text.len() < least {
+                continue;
+            }
             let part = found.start() + needle.open..found.end();
             // One inside another adds nothing.
             if part.start < last.start || part.end > last.end {

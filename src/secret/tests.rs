@@ -37,6 +37,17 @@ fn in_lines(text: &str, at: usize, end: &str) -> String {
     lines.join(end)
 }
 
+/// RFC 4648, 6.
+fn base32(text: &str) -> String {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bits: String = text.bytes().map(|byte| format!("{byte:08b}")).collect();
+    let groups = bits.as_bytes().chunks(5).map(|group| {
+        let group = String::from_utf8_lossy(group);
+        char::from(digits[usize::from_str_radix(&format!("{group:0<5}"), 2).unwrap()])
+    });
+    groups.collect()
+}
+
 fn latin_1(text: &str) -> Vec<u8> {
     let byte = |c: char| u8::try_from(u32::from(c)).unwrap_or(b'?');
     text.chars().map(byte).collect()
@@ -124,6 +135,13 @@ const FORMS: &[(&str, Form)] = &[
     ("HEX", |s| bytes(s, |b| format!("{b:02X}"))),
     ("hex apart", |s| bytes(s, |b| format!("{b:02x} "))),
     ("hex with colons", |s| bytes(s, |b| format!("{b:02x}:"))),
+    ("hex with signs", |s| bytes(s, |b| format!("0x{b:02x}, "))),
+    ("numbers", |s| bytes(s, |b| format!("{b},"))),
+    ("base32", base32),
+    ("utf-16", |s| each(s, |c| format!("\0{c}"))),
+    ("invisible letters", |s| {
+        each(s, |c| format!("{c}\u{fe0f}\u{202e}\u{34f}"))
+    }),
     ("quoted-printable", |s| bytes(s, |b| format!("={b:02X}"))),
     ("quoted lines", |s| {
         let units: Vec<_> = s
@@ -152,7 +170,8 @@ fn is_whole(outer: &str, inner: &str) -> bool {
         "base64 of latin-1",
         "utf-8 as latin-1",
     ];
-    let is_damaged = ["upper case", "soft hyphens"].contains(&inner) || latin.contains(&inner);
+    let is_damaged = ["upper case", "soft hyphens", "invisible letters"].contains(&inner)
+        || latin.contains(&inner);
     // Case is lost in what tells cases apart.
     outer != "upper case" && !(latin.contains(&outer) && is_damaged)
 }

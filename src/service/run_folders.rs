@@ -36,6 +36,8 @@ pub(super) enum State {
     Owes(usize),
     /// What it owes is not known.
     Unknown(OpenError),
+    /// It owes nothing that is known, and this journal was damaged and set aside.
+    Damaged(PathBuf),
     /// It is another instance's.
     OtherInstance,
     /// It lies where everybody can make one, and belongs to this user: it is not ours to open.
@@ -55,11 +57,20 @@ impl Left {
                 "{folder} may be of an earlier `testerd run`, and what it owes is not known: {}",
                 chain(error)
             )),
+            State::Damaged(journal) => Some(damaged(journal)),
             State::Foreign(uid) => Some(format!(
                 "{folder} may be of an earlier `testerd run` of uid {uid}; that user's `testerd sweep` carries it out"
             )),
         }
     }
+}
+
+/// What a person should know of a journal that was set aside.
+pub(super) fn damaged(journal: &Path) -> String {
+    format!(
+        "{} was damaged or replaced, and is kept: what it owed may be left on the targets; `testerd sweep --orphans` looks for it, then remove the file",
+        journal.display()
+    )
 }
 
 /// Whether a directory is one, by its name.
@@ -121,8 +132,9 @@ fn state(folder: &Path, instance: Option<&str>) -> Result<State, OpenError> {
     }
     let owed = DiskJournal::look(folder)?;
     let is_other = |owed: &Owed| instance.is_some_and(|ours| owed.record.instance != ours);
+    let damaged = DiskJournal::set_aside(folder)?.pop();
     Ok(match owed.len() {
-        0 => State::Owes(0),
+        0 => damaged.map_or(State::Owes(0), State::Damaged),
         _ if owed.iter().any(is_other) => State::OtherInstance,
         count => State::Owes(count),
     })

@@ -4,7 +4,7 @@
 //! and carried out here. Neither needs a spec to be right: only the targets are read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::run_folders::{self, State};
+use super::run_folders::{self, Left, State};
 use super::{Logging, block_on, failed};
 use crate::catalog;
 use crate::cli::{Exit, complain, say};
@@ -140,13 +140,17 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
         Ok(left) => left,
         Err(error) => return cannot("cannot look for what runs have left", &error),
     };
-    let lines: Vec<_> = left.iter().filter_map(run_folders::Left::line).collect();
+    let damaged = match damaged(settings) {
+        Ok(damaged) => damaged,
+        Err(error) => return cannot("cannot look for damaged journals", &error),
+    };
+    let lines = left.iter().filter_map(run_folders::Left::line);
+    let lines: Vec<_> = damaged.iter().cloned().chain(lines).collect();
     for line in &lines {
         say(&format!("{line}\n"));
     }
-    let is_known = !left
-        .iter()
-        .any(|left| matches!(left.state, State::Unknown(_)));
+    let is_unknown = |left: &Left| matches!(left.state, State::Unknown(_) | State::Damaged(_));
+    let is_known = damaged.is_empty() && !left.iter().any(is_unknown);
     let exit = if is_known { Exit::Done } else { Exit::Ours };
     if owed.is_empty() {
         say(if lines.is_empty() {
@@ -176,6 +180,18 @@ fn show(settings: &Settings, dry_run: bool) -> Exit {
         }
     }
     exit
+}
+
+/// What a person should know of the damaged journals in the state directory.
+fn damaged(settings: &Settings) -> Result<Vec<String>, OpenError> {
+    let journals = match DiskJournal::set_aside(&settings.state_dir) {
+        Err(OpenError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => Vec::new(),
+        journals => journals?,
+    };
+    Ok(journals
+        .iter()
+        .map(|journal| run_folders::damaged(journal))
+        .collect())
 }
 
 /// What is owed of the things inside others: each of these is not tried before that one is gone.

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::mark::{self, Mark, Said};
+use super::trouble::Trouble;
 use super::{Change, FILE, OpenError, wal};
-use crate::journal::state_dir::StateDir;
+use crate::journal::state_dir::{StateDir, plain};
 use crate::journal::store::Replayed;
 use crate::journal::{Note, Owed, State};
 use crate::spec::{Record, RecordId};
@@ -82,7 +83,7 @@ pub(super) struct Opened {
 pub(super) fn open(dir: &StateDir) -> Result<Opened, OpenError> {
     let path = &dir.path().join(FILE);
     check_parts(dir, path)?;
-    let said = match Mark::read(dir)? {
+    let said = match Mark::read(dir.path())? {
         Said::Nothing => 0,
         Said::Changes(changes) => changes,
         Said::Nonsense => {
@@ -169,76 +170,58 @@ fn is_there(path: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Reads the file of somebody else.
-pub(super) fn look(path: &Path) -> Result<Vec<Replayed>, OpenError> {
-    let denied = |error| OpenError::of(path, error);
-    if !is_there(path).map_err(denied)? {
-        return Ok(Vec::new());
+/// Reads the journal of somebody else.
+pub(super) fn look(folder: &Path) -> Result<Vec<Replayed>, OpenError> {
+    let folder = match folder.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        canonical => canonical.map_err(|error| OpenError::of(folder, error))?,
+    };
+    let path = &folder.join(FILE);
+    // SQLite opens whatever lies there, and waits for the other end of a pipe.
+    for end in PARTS.iter().chain(&["-journal"]) {
+        plain(&beside(path, end))?;
     }
-    // Not by opening it, which would take SQLite's locks in this process away.
-    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).map_err(|error| denied(error.into()))?;
+    // Before the file, which never has fewer changes than the mark says.
+    let said = match Mark::read(&folder)? {
+        Said::Changes(changes) => changes,
+        // The next start says that it is unreadable.
+        Said::Nothing | Said::Nonsense => 0,
+    };
     let read = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if !is_there(path)? {
+            return match said {
+                0 => Ok(Vec::new()),
+                _ => Err(gone(said)),
+            };
+        }
+        // Not by opening it, which would take SQLite's locks in this process away.
+        accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
+            .map_err(|error| Trouble::Io(error.into()))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(path, flags)?;
         version(&connection, path)?;
-        replay(&connection)
+        let records = replay(&connection)?;
+        reaches(&connection, said)?;
+        Ok(records)
     };
     read().map_err(|trouble: Trouble| trouble.into_error(path))
 }
 
-/// Why a file cannot be used.
-enum Trouble {
-    Damaged(String),
-    Refused(OpenError),
-    Other(rusqlite::Error),
-    Io(std::io::Error),
+/// A journal that is not there, though it was.
+fn gone(said: u64) -> Trouble {
+    Trouble::Damaged(format!("it is gone, after {said} changes"))
 }
 
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        let short = rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
-        if error
-            .sqlite_error()
-            .is_some_and(|error| error.extended_code == short)
-        {
-            return Self::Damaged("it ends too early".into());
-        }
-        match error.sqlite_error_code() {
-            // What is wrong with the machine, now, and not with the bytes.
-            Some(
-                ErrorCode::CannotOpen
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::NoLargeFileSupport
-                | ErrorCode::OutOfMemory
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure,
-            ) => Self::Other(error),
-            // A table that is missing, a text that is none.
-            _ => Self::Damaged(error.to_string()),
-        }
+/// How many changes the file has, if that is not less than the mark says.
+fn reaches(connection: &Connection, said: u64) -> Result<u64, Trouble> {
+    let last = last(connection)?;
+    if last < said {
+        let missing = format!("its end is missing: of {said} changes it has {last}");
+        return Err(Trouble::Damaged(missing));
     }
-}
-
-impl Trouble {
-    fn into_error(self, path: &Path) -> OpenError {
-        let path = path.to_owned();
-        match self {
-            Self::Refused(error) => error,
-            Self::Other(source) => OpenError::Database { path, source },
-            Self::Io(source) => OpenError::of(&path, source),
-            Self::Damaged(why) => OpenError::Database {
-                path,
-                source: rusqlite::Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-                    Some(why),
-                ),
-            },
-        }
-    }
+    Ok(last)
 }
 
 fn try_open(dir: &StateDir, path: &Path, said: u64) -> Result<Opened, Trouble> {
@@ -251,9 +234,7 @@ fn try_open(dir: &StateDir, path: &Path, said: u64) -> Result<Opened, Trouble> {
             return Err(Trouble::Damaged("there is only its log".into()));
         }
         if said > 0 {
-            return Err(Trouble::Damaged(format!(
-                "it is gone, after {said} changes"
-            )));
+            return Err(gone(said));
         }
         create(dir, path, &[], 0)?;
     }
@@ -276,11 +257,7 @@ fn try_open(dir: &StateDir, path: &Path, said: u64) -> Result<Opened, Trouble> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let records = replay(&connection)?;
-    let last = last(&connection)?;
-    if last < said {
-        let missing = format!("its end is missing: of {said} changes it has {last}");
-        return Err(Trouble::Damaged(missing));
-    }
+    let last = reaches(&connection, said)?;
     let mark = Mark::begin(dir, last).map_err(Trouble::Refused)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     checkpoint(&connection);

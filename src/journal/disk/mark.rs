@@ -9,6 +9,7 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::{FILE, OpenError};
 use crate::journal::state_dir::StateDir;
@@ -32,8 +33,8 @@ pub(super) enum Said {
 
 impl Mark {
     /// Reads the mark in a directory.
-    pub(super) fn read(dir: &StateDir) -> Result<Said, OpenError> {
-        let path = dir.path().join(name());
+    pub(super) fn read(folder: &Path) -> Result<Said, OpenError> {
+        let path = folder.join(name());
         let mut text = String::new();
         match File::open(&path).and_then(|file| file.take(1024).read_to_string(&mut text)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Said::Nothing),
@@ -61,6 +62,15 @@ impl Mark {
     /// So many changes are on disk.
     pub(super) fn set(&self, changes: u64) -> std::io::Result<()> {
         self.0.write_all_at(line(changes).as_bytes(), 0)
+    }
+}
+
+/// Takes the mark away before everything else goes.
+pub(super) fn remove(dir: &StateDir) -> Result<(), OpenError> {
+    let path = dir.path().join(name());
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(OpenError::of(&path, error)),
+        _ => Ok(()),
     }
 }
 

@@ -260,3 +260,48 @@ fn what_killed_runs_have_left_is_swept_and_their_folders_go() {
     let runs: Vec<_> = names.filter(|name| name.starts_with("run-")).collect();
     assert!(runs.is_empty(), "{runs:?}");
 }
+
+#[test]
+fn a_list_waits_for_no_pipe() {
+    for name in ["journal.db", "journal.db-wal", "journal.db-mark", "lock"] {
+        let site = site("idle");
+        let folder = site.path("state/run-1-planted");
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = Command::new("mkfifo").arg(folder.join(name)).status();
+        assert!(made.unwrap().success());
+        let listed = site.sweep(&["--list"]);
+        match name {
+            "lock" => listed.says(0, "nothing is owed"),
+            _ => listed.says(4, "it is no plain file"),
+        }
+    }
+}
+
+#[test]
+fn a_list_is_not_fooled_by_a_journal_that_lost_what_it_owed() {
+    let lose: [fn(&Site); 3] = [
+        |site| {
+            std::fs::remove_file(site.path("state/journal.db")).unwrap();
+        },
+        |site| {
+            std::fs::copy(site.path("older"), site.path("state/journal.db")).unwrap();
+        },
+        |site| {
+            site.write("state/journal.db", "");
+        },
+    ];
+    for lose in lose {
+        let site = site("idle");
+        drop(site.serve());
+        std::fs::copy(site.path("state/journal.db"), site.path("older")).unwrap();
+        site.crash(SETTINGS);
+        lose(&site);
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(site.path(&format!("state/journal.db{end}")));
+        }
+        site.sweep(&["--list"]).says(4, "cannot read the journal");
+        // Set aside, it is still told.
+        site.sweep(&[]);
+        site.sweep(&["--list"]).says(4, "was damaged or replaced");
+    }
+}

@@ -276,12 +276,12 @@ impl Looking<'_> {
         Some(())
     }
 
-    /// Secrets of at least so many bytes.
-    fn whole(&mut self, layer: &Layer, least: usize) {
+    /// Secrets of at least `shortest` bytes.
+    fn whole(&mut self, layer: &Layer, shortest: usize) {
         let mut last = 0..0;
         for found in self.search.find_overlapping_iter(&layer.text) {
             let needle = &self.needles[found.pattern().as_usize()];
-            if needle.text.len() < least {
+            if needle.text.len() < shortest {
                 continue;
             }
             let part = found.start() + needle.open..found.end();

@@ -87,22 +87,17 @@ impl Captures {
     pub(crate) fn take(&self, reply: &Reply) -> Result<Vec<Capture>, Failure> {
         let mut taken = 0;
         let captures = self.0.iter().map(|(key, source, secret)| {
-            let value = source.of(reply).map_err(|mut failure| {
+            let named = |mut failure: Failure| {
                 failure.message = format!("the capture `{key}`: {}", failure.message);
                 failure
-            })?;
+            };
+            let value = source.of(reply).map_err(named)?;
             let value = value.ok_or_else(|| {
                 let what = format!("there is no {} for the capture `{key}`", source.describe());
                 Failure::new(Reason::Capture, what).in_our_words()
             })?;
             taken += weight(&value);
-            if taken > LARGEST {
-                let what = format!(
-                    "with the capture `{key}` more than {} MiB would be kept",
-                    LARGEST >> 20
-                );
-                return Err(Failure::new(Reason::Protocol, what).in_our_words());
-            }
+            fits(taken).map_err(named)?;
             Ok(Capture {
                 key: key.clone(),
                 value,
@@ -138,11 +133,11 @@ impl Captures {
     pub(super) fn take_ids(&self, item: &Value) -> Result<Vec<Capture>, Failure> {
         let captures = self.0.iter().map(|(key, source, secret)| {
             let value = match source {
-                Source::Json(pointer) => item.pointer(pointer).cloned(),
-                Source::JsonPath(path, _) => only(path, item),
+                Source::Json(pointer) => item.pointer(pointer),
+                Source::JsonPath(path, _) => path.query(item).exactly_one().ok(),
                 Source::Header(_) | Source::Status | Source::Body => None,
             };
-            let value = value.unwrap_or(Value::Null);
+            let value = value.map_or(Ok(Value::Null), copied)?;
             Ok(Capture {
                 key: key.clone(),
                 value,
@@ -239,15 +234,23 @@ impl Source {
     fn of(&self, reply: &Reply) -> Result<Option<Value>, Failure> {
         let json = || reply.json_unquoted(Reason::Capture);
         Ok(match self {
-            Self::Json(pointer) => json()?.pointer(pointer).cloned(),
+            Self::Json(pointer) => json()?.pointer(pointer).map(copied).transpose()?,
             Self::JsonPath(path, _) => match path.query(json()?).all().as_slice() {
                 [] => None,
-                [only] => Some((*only).clone()),
-                all => Some(all.iter().map(|&value| value.clone()).collect()),
+                [only] => Some(copied(only)?),
+                all => {
+                    // A path may name one value many times.
+                    fits(all.iter().map(|value| weight(value)).sum())?;
+                    Some(all.iter().map(|&value| value.clone()).collect())
+                }
             },
             Self::Header(name) => reply.header(name).map(Value::from),
             Self::Status => Some(Value::from(reply.answer.status)),
-            Self::Body => Some(Value::from(reply.text())),
+            Self::Body => {
+                let text = reply.text()?;
+                fits(text.len())?;
+                Some(Value::from(&*text))
+            }
         })
     }
 
@@ -262,9 +265,17 @@ impl Source {
     }
 }
 
-/// The one value that a path names.
-fn only(path: &JsonPath, json: &Value) -> Option<Value> {
-    path.query(json).exactly_one().ok().cloned()
+/// A copy, unless it is too large to be kept: then none is made, not even for a moment.
+fn copied(value: &Value) -> Result<Value, Failure> {
+    fits(weight(value)).map(|()| value.clone())
+}
+
+fn fits(weight: usize) -> Result<(), Failure> {
+    if weight <= LARGEST {
+        return Ok(());
+    }
+    let what = format!("more than {} MiB would be kept", LARGEST >> 20);
+    Err(Failure::new(Reason::Protocol, what).in_our_words())
 }
 
 const PATH_HELP: &str = "a JSONPath (RFC 9535) begins with `$`, such as \"$.items[0].name\", and \

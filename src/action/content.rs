@@ -133,20 +133,20 @@ impl Content {
         }
         if let Some(text) = &self.text {
             let text = text.text(lookup, plain).map_err(|e| refused(&e))?;
-            if !reply.text().contains(&text) {
+            if !reply.text()?.contains(&text) {
                 let (noun, text) = (reply.noun, excerpt(&text));
                 let what = format!("{noun} does not contain `{text}`");
                 return failed(&what, &reply.excerpt());
             }
         }
         if let Some(regex) = &self.matches
-            && !regex.is_match(&reply.text())
+            && !regex.is_match(&reply.text()?)
         {
             let what = format!("{} does not match `{regex}`", reply.noun);
             return failed(&what, &reply.excerpt());
         }
         if let Some(regex) = &self.not_matches
-            && let Some(found) = regex.find(&reply.text())
+            && let Some(found) = regex.find(&reply.text()?)
         {
             let short = format!("{} matches `{regex}`", reply.noun);
             let what = format!("{short}: `{}`", excerpt(found.as_str()));

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::arrival::{ARRIVAL, Arrival};
-use super::charset;
+use super::charset::{self, Text};
 use super::content::{CONTENT, Content, compiled, excerpt};
 use super::keys::{Key, Part};
 use super::kind::{HEADERS, Kind, TABLE, TEXTS};
@@ -140,27 +140,31 @@ impl Reply {
     /// The same, but a failure shows nothing of the body: there may be secrets in it.
     pub(super) fn json_unquoted(&self, reason: Reason) -> Result<&Value, Failure> {
         let read = self.json.get_or_init(|| json::parse(&self.answer.body));
-        let noun = self.noun;
-        let failure = |error: &Unread| match error {
-            Unread::Wrong { .. } => Failure::new(reason, format!("{noun} is not JSON: {error}")),
-            Unread::Deep | Unread::Large => {
-                Failure::new(Reason::Protocol, format!("{noun} is not read: {error}"))
-            }
-            Unread::Crowded => {
-                Failure::new(Cause::Resources, format!("{noun} is not read: {error}"))
-            }
-        };
-        // It says where and why, not what.
-        let read = read.as_deref();
-        read.map_err(|error| failure(error).in_our_words())
+        read.as_deref().map_err(|error| self.unread(error, reason))
     }
 
-    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
+    /// Why it is not read: where and why, nothing of what it says.
+    fn unread(&self, error: &Unread, wrong: Reason) -> Failure {
+        let noun = self.noun;
+        let not_read = format!("{noun} is not read: {error}");
+        let failure = match error {
+            Unread::Wrong { .. } => Failure::new(wrong, format!("{noun} is not JSON: {error}")),
+            Unread::Deep | Unread::Large => Failure::new(Reason::Protocol, not_read),
+            Unread::Crowded => Failure::new(Cause::Resources, not_read),
+        };
+        failure.in_our_words()
+    }
+
+    /// The body as text.
+    pub(super) fn text(&self) -> Result<Text<'_>, Failure> {
+        let Answer { headers, body, .. } = &self.answer;
         // Events and messages are UTF-8 whatever the head says.
-        if self.is_part {
-            return String::from_utf8_lossy(&self.answer.body);
-        }
-        charset::text(&self.answer.headers, &self.answer.body)
+        let text = if self.is_part {
+            charset::utf8(body)
+        } else {
+            charset::text(headers, body)
+        };
+        text.map_err(|error| self.unread(&error, Reason::Protocol))
     }
 
     /// A header as text; several of the same name are joined as RFC 9110, 5.3 says.
@@ -187,7 +191,11 @@ impl Reply {
 
     /// How the body begins.
     pub(crate) fn excerpt(&self) -> String {
-        match excerpt(&self.text()) {
+        let Answer { headers, body, .. } = &self.answer;
+        let unsaid = HeaderMap::new();
+        let headers = if self.is_part { &unsaid } else { headers };
+        let begins = charset::beginning(headers, body);
+        match excerpt(&begins) {
             text if text.is_empty() => format!("{} is empty", self.noun),
             text => format!("{} begins: {text}", self.noun),
         }

@@ -205,10 +205,14 @@ const PAGE: usize = 100;
 /// The longest list that is read.
 const LONGEST: usize = 10_000;
 
+/// So much of a refusal is searched for what it says.
+const LONGEST_REFUSAL: usize = 64 << 10;
+
 /// Whether a refusal is certain. One because the name is taken is not, with whatever status it
 /// comes: names are ours alone, so it may answer a request that came twice and was carried out once.
 fn proves_nothing_made(reply: &Reply) -> bool {
-    let said = String::from_utf8_lossy(&reply.answer.body).to_lowercase();
+    let body = &reply.answer.body;
+    let said = String::from_utf8_lossy(&body[..body.len().min(LONGEST_REFUSAL)]).to_lowercase();
     let is_taken = ["already exists", "already-exists"];
     crate::action::refusal_is_certain(reply.answer.status)
         && !is_taken.iter().any(|words| said.contains(words))

@@ -1,4 +1,5 @@
-//! How much memory the trees of answers may take: each of them, and all at a time.
+//! How much memory the trees of answers, and texts that are made of answers, may take: each of them,
+//! and all at a time.
 //!
 //! Nodes weigh more than their text: eight million bytes of `{"":0},` are 800 MB of tree. So what is
 //! counted is what is allocated, as far as it can be known from here.
@@ -9,10 +10,10 @@ use serde_json::{Map, Value};
 
 use super::Unread;
 
-/// What one tree may take.
+/// What one tree or text may take.
 pub(super) const LARGEST: usize = 16 << 20;
 
-/// What all trees at a time may take that are not small.
+/// What all trees and texts at a time may take that are not small.
 pub(super) const ALL: usize = 32 << 20;
 
 /// Nobody has to wait for others to read a small answer.
@@ -23,9 +24,9 @@ const PIECE: usize = 1 << 20;
 
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-/// What one tree has taken, given back when it is dropped.
+/// What one tree or text has taken, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     used: usize,
     limit: usize,
     /// What is taken of [`ALL`].
@@ -47,6 +48,13 @@ impl Budget {
             limit: usize::MAX,
             taken: 0,
         }
+    }
+
+    /// A text of so many bytes that is still to be made of an answer.
+    pub fn of_a_text(bytes: usize) -> Result<Self, Unread> {
+        let mut budget = Self::of_an_answer();
+        budget.text(bytes)?;
+        Ok(budget)
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Unread> {

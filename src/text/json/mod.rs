@@ -19,8 +19,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, Error};
 use serde_json::Value;
 
-use budget::Budget;
-pub use budget::weight;
+pub use budget::{Budget, weight};
 pub use exact::{exact_map, exact_some, exact_value};
 pub use number::{equal, same_number};
 

@@ -61,8 +61,13 @@ impl Parser<'_, '_> {
         let line = before.split(|byte| *byte == b'\n').count();
         let start = before.iter().rposition(|byte| *byte == b'\n');
         let start = start.map_or(0, |end| end + 1);
-        let before = String::from_utf8_lossy(&before[start..]);
-        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
+        let before = &before[start..];
+        let before = before.strip_prefix(b"\xef\xbb\xbf").unwrap_or(before);
+        // Counted, not decoded: what is no text may become three times as long.
+        let letters = before
+            .utf8_chunks()
+            .map(|chunk| chunk.valid().chars().count() + usize::from(!chunk.invalid().is_empty()));
+        let column = letters.sum::<usize>() + 1;
         Unread::Wrong { what, line, column }
     }
 

@@ -78,6 +78,12 @@ impl Flooding {
         self.flood.name
     }
 
+    /// Whether it came to that, where it depends on what is asked.
+    fn has_flooded(&self) -> bool {
+        let depends = matches!(self.flood.script[..], [Do::Asked(_)]);
+        !depends || self.server.has_flooded()
+    }
+
     fn endpoint(&self) -> String {
         format!("{}://{}", self.flood.scheme, self.server.address())
     }
@@ -315,16 +321,22 @@ fn around() -> Vec<Flood> {
         Flood::new(name, item.clone(), vec![Do::Asked(script)])
     };
     vec![
+        row("search", vec![("POST", vec![say(made)]), ("GET", hints())]),
         row(
             "delete",
-            vec![("POST", vec![say(made)]), ("DELETE", hints())],
+            vec![
+                ("POST", vec![say(made)]),
+                ("GET", vec![Do::Found]),
+                ("DELETE", hints()),
+            ],
         ),
         row(
             "search-after-delete",
             vec![
                 ("POST", vec![say(made)]),
+                ("DELETE GET", chunks()),
+                ("GET", vec![Do::Found]),
                 ("DELETE", vec![say(none)]),
-                ("GET", chunks()),
             ],
         ),
         // The create's answer is lost, so that the sweeper looks for the thing.
@@ -365,6 +377,7 @@ async fn a_deadline_is_kept_whatever_comes() {
             panic!("no end: {}", told.story);
         };
         assert_eq!(verdict.as_str(), "fail", "{name}: {}", told.story);
+        assert!(flooding.has_flooded(), "{name}: {}", told.story);
         assert!(taken < PATIENCE, "{name} took {taken:?}: {}", told.story);
     }
 }

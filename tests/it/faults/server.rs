@@ -20,8 +20,11 @@ use crate::runs::LONG;
 pub(crate) enum Do {
     /// Reads the head of a request.
     Request,
-    /// Reads the head of a request, and goes on as is said for its method.
+    /// Reads the head of a request, and goes on as is said for its method, or for several that
+    /// were asked one after the other: the first row that fits.
     Asked(Vec<(&'static str, Vec<Do>)>),
+    /// Answers a search with the one thing that was asked for by its name, of the id 1.
+    Found,
     /// Agrees to a WebSocket.
     Upgrade,
     /// Reads what HTTP/2 begins with, and on to the end of the head of a request.
@@ -56,6 +59,17 @@ pub(crate) fn flood(bytes: impl Into<Vec<u8>>) -> Do {
     Do::Flood(bytes.into())
 }
 
+/// What was heard on all connections.
+#[derive(Default)]
+struct Heard {
+    /// The methods, one after the other.
+    methods: String,
+    /// The head of the last request.
+    head: String,
+    /// Whether the client was flooded.
+    flooded: Arc<AtomicBool>,
+}
+
 trait Stream: Read + Write {
     /// Changes the keys of TLS.
     fn rekey(&mut self) {}
@@ -73,6 +87,7 @@ impl Stream for StreamOwned<ServerConnection, TcpStream> {
 pub(crate) struct Server {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    flooded: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -83,24 +98,32 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let mut heard = Heard::default();
+        let flooded = Arc::clone(&heard.flooded);
         let thread = std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     break;
                 }
                 // How a connection ends is the client's affair, or was asked for.
-                let _ = play(&script, &tcp.unwrap(), tls.as_ref());
+                let _ = play(&script, &tcp.unwrap(), tls.as_ref(), &mut heard);
             }
         });
         Self {
             address,
             stop,
+            flooded,
             thread: Some(thread),
         }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether a client was flooded.
+    pub(crate) fn has_flooded(&self) -> bool {
+        self.flooded.load(Ordering::SeqCst)
     }
 }
 
@@ -115,7 +138,12 @@ impl Drop for Server {
     }
 }
 
-fn play(script: &[Do], tcp: &TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<()> {
+fn play(
+    script: &[Do],
+    tcp: &TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    heard: &mut Heard,
+) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(LONG))?;
     let mut stream: Box<dyn Stream> = match tls {
@@ -126,7 +154,7 @@ fn play(script: &[Do], tcp: &TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::
         }
     };
     for next in script {
-        if let Err(error) = next.perform(&mut *stream, tcp) {
+        if let Err(error) = next.perform(&mut *stream, tcp, heard) {
             // Closing before all is read would reset, and overtake what was said, an alert say.
             let _ = hold(tcp);
             return Err(error);
@@ -142,14 +170,40 @@ fn play(script: &[Do], tcp: &TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::
 }
 
 impl Do {
-    fn perform(&self, stream: &mut dyn Stream, tcp: &TcpStream) -> io::Result<()> {
+    fn perform(
+        &self,
+        stream: &mut dyn Stream,
+        tcp: &TcpStream,
+        heard: &mut Heard,
+    ) -> io::Result<()> {
+        if matches!(self, Self::Flood(_) | Self::FloodRecords(_) | Self::Rekey) {
+            heard.flooded.store(true, Ordering::SeqCst);
+        }
         match self {
             Self::Request => read_head(stream).map(drop),
             Self::Asked(scripts) => {
-                let head = read_head(stream)?;
-                let script = scripts.iter().find(|(method, _)| head.starts_with(method));
-                let (_, script) = script.unwrap_or_else(|| panic!("nobody asks so: {head}"));
-                script.iter().try_for_each(|next| next.perform(stream, tcp))
+                heard.head = read_head(stream)?;
+                let method = heard.head.split(' ').next().unwrap();
+                heard.methods += &format!(" {method}");
+                let script = scripts
+                    .iter()
+                    .find(|(asked, _)| heard.methods.ends_with(asked));
+                let (_, script) =
+                    script.unwrap_or_else(|| panic!("nobody asks so: {}", heard.head));
+                script
+                    .iter()
+                    .try_for_each(|next| next.perform(stream, tcp, heard))
+            }
+            Self::Found => {
+                let (_, name) = heard.head.split_once("?name=").unwrap();
+                let name = name.split('&').next().unwrap();
+                let found = format!("{{\"found\":[{{\"id\":1,\"name\":\"{name}\"}}]}}");
+                let length = found.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{found}"
+                )?;
+                stream.flush()
             }
             Self::Upgrade => {
                 let head = read_head(stream)?;

@@ -236,6 +236,7 @@ async fn json_is_read_as_others_read_it_or_the_fault_is_told() {
         "]".repeat(200)
     );
     let deeper = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let kept = "protocol: the capture `ok`: more than 1 MiB would be kept";
     say(&[
         ("\u{feff}{\"ok\":true}", ok, "passed"),
         ("{\"ok\":true,\"name\":\"x\\ud83d\"}", ok, "passed"),
@@ -252,11 +253,10 @@ async fn json_is_read_as_others_read_it_or_the_fault_is_told() {
         (&many("[0],"), ok, large),
         (&many("\"\","), ok, large),
         (&long, ok, "passed"),
-        (
-            &long,
-            "capture = { ok = \"json:/ok\" }",
-            "protocol: with the capture `ok` more than 1 MiB would be kept",
-        ),
+        (&long, "capture = { ok = \"json:/ok\" }", kept),
+        (&long, "capture = { ok = \"jsonpath:$.ok\" }", kept),
+        (&long, "capture = { ok = \"jsonpath:$[*]\" }", kept),
+        (&long, "capture = { ok = \"body\" }", kept),
     ])
     .await;
 }

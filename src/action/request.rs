@@ -41,7 +41,7 @@ pub(super) const PLACE: Part = Part::shared(
         Key::optional(
             "body_limit",
             INTEGER,
-            "the most bytes that an answer may have, at most 1 GiB",
+            "the most bytes that an answer may have, at most 1 GiB; what it has is held in memory, and while one of more than 12 MiB is read, others of more than 256 KiB wait up to 2 s for it",
         )
         .default("8 MiB; of an event or a message 512 KiB"),
     ],

@@ -55,6 +55,27 @@ fn bodies() -> Vec<Flood> {
     vec![
         Flood::new("text", http(""), whole("", vec![b'x'; LONGEST])),
         Flood::new("no-text", http(""), whole("", b"\xffa".repeat(LONGEST / 2))),
+        Flood::new(
+            "half-text",
+            http(""),
+            whole("", b"\xffaaa".repeat(LONGEST / 4)),
+        ),
+        Flood::new(
+            "shift-jis",
+            http(""),
+            whole(
+                "content-type: text/plain; charset=shift_jis\r\n",
+                b"\x8f\xe1".repeat(LONGEST / 2),
+            ),
+        ),
+        Flood::new(
+            "utf-16",
+            http(""),
+            whole(
+                "content-type: text/plain; charset=utf-16le\r\n",
+                b"\x1c\x96".repeat(LONGEST / 2),
+            ),
+        ),
         Flood::new("numbers", step("http", looks), whole("", json("0,"))),
         Flood::new("arrays", step("http", looks), whole("", json("[0],"))),
         Flood::new("objects", step("http", paths), whole("", json("{\"\":0},"))),

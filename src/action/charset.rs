@@ -234,7 +234,7 @@ mod tests {
             ("utf-8", &b"\xff"[..], Ok("\u{fffd}")),
             ("utf-8", b"\xe2\x82a", Ok("\u{fffd}a")),
             ("shift_jis", b"\x8f\xe1", Ok("障")),
-            ("utf-16le", b"\x1c\x96", Ok("障")),
+            ("utf-16le", b"\x9c\x96", Ok("障")),
             ("iso-8859-1", b"\xfc", Ok("ü")),
             ("utf-8", b"\xff\xff\xff\xff\xff\xff", Err(Unread::Large)),
             (

@@ -59,9 +59,9 @@ pub(crate) fn flood(bytes: impl Into<Vec<u8>>) -> Do {
     Do::Flood(bytes.into())
 }
 
-/// What was heard on all connections.
+/// What was asked so far, on all connections.
 #[derive(Default)]
-struct Heard {
+struct Past {
     /// The methods, one after the other.
     methods: String,
     /// The head of the last request.
@@ -98,15 +98,15 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let mut heard = Heard::default();
-        let flooded = Arc::clone(&heard.flooded);
+        let mut past = Past::default();
+        let flooded = Arc::clone(&past.flooded);
         let thread = std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     break;
                 }
                 // How a connection ends is the client's affair, or was asked for.
-                let _ = play(&script, &tcp.unwrap(), tls.as_ref(), &mut heard);
+                let _ = play(&script, &tcp.unwrap(), tls.as_ref(), &mut past);
             }
         });
         Self {
@@ -142,7 +142,7 @@ fn play(
     script: &[Do],
     tcp: &TcpStream,
     tls: Option<&Arc<ServerConfig>>,
-    heard: &mut Heard,
+    past: &mut Past,
 ) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(LONG))?;
@@ -154,7 +154,7 @@ fn play(
         }
     };
     for next in script {
-        if let Err(error) = next.perform(&mut *stream, tcp, heard) {
+        if let Err(error) = next.perform(&mut *stream, tcp, past) {
             // Closing before all is read would reset, and overtake what was said, an alert say.
             let _ = hold(tcp);
             return Err(error);
@@ -170,32 +170,26 @@ fn play(
 }
 
 impl Do {
-    fn perform(
-        &self,
-        stream: &mut dyn Stream,
-        tcp: &TcpStream,
-        heard: &mut Heard,
-    ) -> io::Result<()> {
+    fn perform(&self, stream: &mut dyn Stream, tcp: &TcpStream, past: &mut Past) -> io::Result<()> {
         if matches!(self, Self::Flood(_) | Self::FloodRecords(_) | Self::Rekey) {
-            heard.flooded.store(true, Ordering::SeqCst);
+            past.flooded.store(true, Ordering::SeqCst);
         }
         match self {
             Self::Request => read_head(stream).map(drop),
             Self::Asked(scripts) => {
-                heard.head = read_head(stream)?;
-                let method = heard.head.split(' ').next().unwrap();
-                heard.methods += &format!(" {method}");
+                past.head = read_head(stream)?;
+                let method = past.head.split(' ').next().unwrap();
+                past.methods += &format!(" {method}");
                 let script = scripts
                     .iter()
-                    .find(|(asked, _)| heard.methods.ends_with(asked));
-                let (_, script) =
-                    script.unwrap_or_else(|| panic!("nobody asks so: {}", heard.head));
+                    .find(|(asked, _)| past.methods.ends_with(asked));
+                let (_, script) = script.unwrap_or_else(|| panic!("nobody asks so: {}", past.head));
                 script
                     .iter()
-                    .try_for_each(|next| next.perform(stream, tcp, heard))
+                    .try_for_each(|next| next.perform(stream, tcp, past))
             }
             Self::Found => {
-                let (_, name) = heard.head.split_once("?name=").unwrap();
+                let (_, name) = past.head.split_once("?name=").unwrap();
                 let name = name.split('&').next().unwrap();
                 let found = format!("{{\"found\":[{{\"id\":1,\"name\":\"{name}\"}}]}}");
                 let length = found.len();
